@@ -1,1 +1,5 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+#[cfg(target_family = "wasm")]
+mod component;
+pub mod routes;

@@ -1,1 +1,5 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+pub mod chat;
+pub mod ids;
+pub mod retry;

@@ -1,1 +1,21 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+pub mod caller;
+pub mod context;
+pub mod db;
+pub mod error;
+pub mod extract;
+pub mod health;
+pub mod log;
+pub mod outbound;
+pub mod random;
+mod runtime;
+pub mod serve;
+pub mod settings;
+pub mod sse;
+pub mod unwritten;
+
+pub use context::RequestContext;
+pub use error::ApiError;
+pub use runtime::{sleep, spawn};
+pub use serve::Function;

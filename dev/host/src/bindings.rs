@@ -1,0 +1,26 @@
+//! The Spin interfaces, generated from `wit/`.
+
+#[expect(
+    missing_docs,
+    unreachable_pub,
+    clippy::large_enum_variant,
+    reason = "generated code; the interfaces are documented in `wit/deps`"
+)]
+mod generated {
+    wasmtime::component::bindgen!({
+        path: "wit",
+        world: "agentopia:host/imports",
+        imports: { default: async | trappable },
+        trappable_error_type: {
+            "spin:postgres/postgres.error" => crate::postgres::Failure,
+            "spin:variables/variables.error" => crate::variables::Failure,
+        },
+        with: {
+            "spin:postgres/postgres.connection": crate::postgres::Lease,
+            "spin:postgres/postgres.connection-builder": crate::postgres::Builder,
+        },
+    });
+}
+
+pub(crate) use generated::spin::postgres::postgres;
+pub(crate) use generated::spin::variables::variables;

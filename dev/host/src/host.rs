@@ -1,0 +1,271 @@
+//! A running host: started, asked, and stopped or killed.
+
+use crate::allowed_hosts::AllowedHosts;
+use crate::app::{App, Destination};
+use crate::error::HostError;
+use crate::logs::ComponentLog;
+use crate::manifest::{Manifest, Route};
+use crate::outbound::Client;
+use crate::postgres::Pools;
+use crate::router::Router;
+use crate::state::Component;
+use crate::statistics::{Counters, Statistics};
+use crate::variables::{ComponentVariables, Values};
+use crate::workers::Workers;
+use crate::{HostOptions, engine, server};
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use wasmtime::component::InstancePre;
+use wasmtime_wasi_http::handler::ProxyHandler;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
+
+/// How long [`Host::shutdown`] gives requests in flight.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long stopping the host's threads may take; they end at the next point where a task yields.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// A running application. Dropping it stops it as [`Host::kill`] does, without waiting for the end.
+///
+/// It runs on threads of its own, so that it outlives the runtime that started it and can be stopped at any point.
+#[derive(Debug)]
+pub struct Host {
+    runtime: Background,
+    address: SocketAddr,
+    counters: Vec<(String, Arc<Counters>)>,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+}
+
+impl Host {
+    /// Loads an application, compiles what is not in the cache, and serves it in the background.
+    pub async fn start(options: HostOptions) -> Result<Self, HostError> {
+        let runtime = Background::new()?;
+        let handle = runtime.handle()?.clone();
+        let (stop, stopped) = watch::channel(false);
+        let serving = handle
+            .spawn(serve(options, stopped))
+            .await
+            .map_err(|error| HostError::Engine(format!("starting was cut short: {error}")))??;
+        let Serving { address, counters, server } = serving;
+        tracing::info!(%address, "serving");
+        Ok(Self { runtime, address, counters, stop, server })
+    }
+
+    /// Where the host listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The same as a URL, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What the components have done so far.
+    pub fn statistics(&self) -> Statistics {
+        Statistics { components: self.counters.iter().map(|(id, counters)| (id.clone(), counters.read())).collect() }
+    }
+
+    /// Stops accepting, gives requests in flight a few seconds to end, and then stops as [`Host::kill`] does.
+    pub async fn shutdown(self) {
+        let Self { runtime, stop, server, .. } = self;
+        stop.send_replace(true);
+        // The server bounds its own end; an error is a panic of its task, which ended it too.
+        _ = server.await;
+        runtime.stop();
+    }
+
+    /// Drops everything at once, requests in flight and database connections included, as the death of the process would. The port
+    /// is free when this returns.
+    pub fn kill(self) {
+        self.runtime.stop();
+    }
+}
+
+/// The host's own threads.
+#[derive(Debug)]
+struct Background(Option<Runtime>);
+
+impl Background {
+    fn new() -> Result<Self, HostError> {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("agentopia-host")
+            .build()
+            .map(|runtime| Self(Some(runtime)))
+            .map_err(|error| HostError::Engine(error.to_string()))
+    }
+
+    fn handle(&self) -> Result<&Handle, HostError> {
+        self.0.as_ref().map(Runtime::handle).ok_or_else(|| HostError::Engine("the runtime has stopped".to_owned()))
+    }
+
+    /// Drops all tasks and waits for it.
+    fn stop(mut self) {
+        let Some(runtime) = self.0.take() else {
+            return;
+        };
+        // A runtime cannot be waited for inside another one.
+        let stopping = std::thread::spawn(move || runtime.shutdown_timeout(STOP_LIMIT));
+        if stopping.join().is_err() {
+            tracing::error!("stopping the host panicked");
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// What [`serve`] leaves running.
+struct Serving {
+    address: SocketAddr,
+    counters: Vec<(String, Arc<Counters>)>,
+    server: JoinHandle<()>,
+}
+
+async fn serve(options: HostOptions, stopped: watch::Receiver<bool>) -> Result<Serving, HostError> {
+    let manifest = Manifest::load(&options.manifest)?;
+    let listener = TcpListener::bind(options.listen).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => HostError::AddressInUse(options.listen),
+        _ => HostError::Listen { address: options.listen, source },
+    })?;
+    let address = listener.local_addr().map_err(|source| HostError::Listen { address: options.listen, source })?;
+
+    let app = load(&manifest, &options, address).await?;
+    let counters = app
+        .components
+        .iter()
+        .map(|(id, workers)| (id.clone(), Arc::clone(&workers.state().component.counters)))
+        .collect();
+    let server = tokio::spawn(server::run(listener, app, stopped, GRACE));
+    Ok(Serving { address, counters, server })
+}
+
+async fn load(manifest: &Manifest, options: &HostOptions, address: SocketAddr) -> Result<Arc<App>, HostError> {
+    let malformed = |reason| HostError::Manifest { path: options.manifest.clone(), reason };
+    if let Some(trigger) = manifest.trigger.cron.first().filter(|_| options.cron) {
+        return Err(HostError::CronNotSupported { component: trigger.component.clone() });
+    }
+    let folder = options.manifest.parent().unwrap_or(Path::new(""));
+    let values = Values::resolve(manifest, folder, &options.variables)?;
+    let router = Router::new(&manifest.trigger.http).map_err(malformed)?;
+    let client = Client::new().map_err(HostError::Engine)?;
+
+    let routed: BTreeSet<_> = manifest.trigger.http.iter().filter_map(|trigger| trigger.component.clone()).collect();
+    let mut compiled = compile(manifest, options, &routed).await?;
+    let mut components = HashMap::new();
+    for id in routed {
+        let component = component(manifest, options, &id, &values, client.clone())?;
+        let Some(instance) = compiled.remove(&id) else {
+            continue;
+        };
+        let service = ServicePre::new(instance)
+            .map_err(|error| HostError::NotAnHttpComponent { component: id.clone(), reason: format!("{error:#}") })?;
+        let workers = Workers {
+            component: Arc::new(component),
+            service,
+            reuse: options.reuse,
+            request_timeout: options.request_timeout,
+        };
+        components.insert(id, ProxyHandler::new(workers));
+    }
+
+    let mut destinations = Vec::new();
+    for trigger in &manifest.trigger.http {
+        let component = trigger.component.as_ref().and_then(|id| components.get(id));
+        destinations.push(match (component, &trigger.static_response) {
+            (Some(workers), _) => Destination::Component(workers.clone()),
+            (None, Some(answer)) => Destination::fixed(answer).map_err(malformed)?,
+            (None, None) => return Err(malformed(format!("{} has no component", describe(&trigger.route)))),
+        });
+    }
+
+    let app = Arc::new(App::new(router, destinations, components, address));
+    for workers in app.components.values() {
+        workers.state().component.app.get_or_init(|| Arc::downgrade(&app));
+    }
+    Ok(app)
+}
+
+fn describe(route: &Route) -> String {
+    match route {
+        Route::Path(path) => format!("route `{path}`"),
+        Route::Private(_) => "a private route".to_owned(),
+    }
+}
+
+fn component(
+    manifest: &Manifest,
+    options: &HostOptions,
+    id: &str,
+    values: &Values,
+    client: Client,
+) -> Result<Component, HostError> {
+    let malformed = |reason| HostError::Manifest {
+        path: options.manifest.clone(),
+        reason: format!("component `{id}`: {reason}"),
+    };
+    let entry = manifest.component.get(id).ok_or_else(|| malformed("is not defined".to_owned()))?;
+    let ids: Vec<_> = manifest.component.keys().cloned().collect();
+    let hosts: Vec<_> = entry
+        .allowed_outbound_hosts
+        .iter()
+        .map(|host| values.fill(host))
+        .collect::<Result<_, _>>()
+        .map_err(|reason| malformed(format!("allowed_outbound_hosts: {reason}")))?;
+    let counters = Arc::new(Counters::default());
+    Ok(Component {
+        id: id.to_owned(),
+        environment: entry.environment.clone().into_iter().collect(),
+        variables: ComponentVariables::resolve(id, &entry.variables, values)
+            .map_err(|reason| malformed(format!("variables: {reason}")))?,
+        allowed_hosts: AllowedHosts::parse(hosts.iter().map(String::as_str), &ids)
+            .map_err(|reason| malformed(format!("allowed_outbound_hosts: {reason}")))?,
+        pools: Pools::new(options.pool, options.max_connections, Handle::current(), Arc::clone(&counters)),
+        client,
+        log: ComponentLog::open(&options.logs, id)?,
+        counters,
+        app: OnceLock::new(),
+    })
+}
+
+/// Compiles all components at once.
+async fn compile(
+    manifest: &Manifest,
+    options: &HostOptions,
+    ids: &BTreeSet<String>,
+) -> Result<HashMap<String, InstancePre<crate::state::Instance>>, HostError> {
+    let engine = engine::engine(options.cache.as_deref())?;
+    let linker = Arc::new(engine::linker(&engine)?);
+    let mut compiling = Vec::new();
+    for id in ids {
+        let Some(path) = manifest.source(&options.manifest, id) else {
+            continue;
+        };
+        let (linker, id) = (Arc::clone(&linker), id.clone());
+        compiling.push(tokio::task::spawn_blocking(move || {
+            engine::load(&linker, &id, &path).map(|instance| (id, instance))
+        }));
+    }
+    let mut compiled = HashMap::new();
+    for task in compiling {
+        let (id, instance) =
+            task.await.map_err(|error| HostError::Engine(format!("compiling was cut short: {error}")))??;
+        compiled.insert(id, instance);
+    }
+    Ok(compiled)
+}

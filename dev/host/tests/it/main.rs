@@ -1,0 +1,12 @@
+//! The host driven over HTTP, with the probe component of `tests/probe` as the application.
+//!
+//! What needs a database is in the project's own tests, which have one.
+
+mod headers;
+mod instances;
+mod lifecycle;
+mod outbound;
+mod routes;
+mod streams;
+mod support;
+mod variables;

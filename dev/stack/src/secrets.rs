@@ -1,0 +1,148 @@
+//! The secrets of one data folder: made once, kept in a file that only its owner may read.
+
+use std::fmt;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::StackError;
+
+/// The name of the file in the data folder.
+const FILE: &str = "secrets.json";
+
+/// What a local stack keeps from others: the key that signs users' tokens, and the database's passwords.
+///
+/// All are hexadecimal text, so that they stand in URLs and SQL literals as they are.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    jwt_secret: String,
+    database_admin_password: String,
+    database_functions_password: String,
+}
+
+impl Secrets {
+    /// Reads the secrets of `data`, or makes them if there are none yet.
+    pub fn load_or_create(data: &Path) -> Result<Self, StackError> {
+        fs::create_dir_all(data).map_err(StackError::file("create", data))?;
+        let path = data.join(FILE);
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                StackError::Failed(format!("{} is damaged ({error}): remove the data folder to start anew", path.display()))
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(&path),
+            Err(error) => Err(StackError::file("read", &path)(error)),
+        }
+    }
+
+    /// The key that signs users' tokens with HS256.
+    pub fn jwt_secret(&self) -> &str {
+        &self.jwt_secret
+    }
+
+    /// The password of the database's owner.
+    pub fn database_admin_password(&self) -> &str {
+        &self.database_admin_password
+    }
+
+    /// The password of the functions' login role.
+    pub fn database_functions_password(&self) -> &str {
+        &self.database_functions_password
+    }
+
+    /// Makes new secrets; whoever writes the file first wins, and the others read what it holds.
+    fn create(path: &Path) -> Result<Self, StackError> {
+        let secrets = Self {
+            jwt_secret: random_hex::<32>()?,
+            database_admin_password: random_hex::<16>()?,
+            database_functions_password: random_hex::<16>()?,
+        };
+        let text = serde_json::to_vec_pretty(&secrets)
+            .map_err(|error| StackError::Failed(format!("the secrets cannot be written as JSON: {error}")))?;
+
+        // Written whole beside its place, then linked there: a reader never sees half a file, and no file is replaced.
+        let draft = path.with_extension(format!("json.{}", random_hex::<8>()?));
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&draft)
+            .and_then(|mut file| file.write_all(&text))
+            .and_then(|()| fs::set_permissions(&draft, Permissions::from_mode(0o600)))
+            .and_then(|()| fs::hard_link(&draft, path));
+        let removed = fs::remove_file(&draft);
+        match written {
+            Ok(()) => {
+                removed.map_err(StackError::file("remove", &draft))?;
+                Ok(secrets)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let bytes = fs::read(path).map_err(StackError::file("read", path))?;
+                serde_json::from_slice(&bytes)
+                    .map_err(|error| StackError::Failed(format!("{} is damaged: {error}", path.display())))
+            }
+            Err(error) => Err(StackError::file("write", path)(error)),
+        }
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Secrets").finish_non_exhaustive()
+    }
+}
+
+/// `N` random bytes as hexadecimal text.
+pub(crate) fn random_hex<const N: usize>() -> Result<String, StackError> {
+    let mut bytes = [0_u8; N];
+    getrandom::fill(&mut bytes).map_err(|error| StackError::Failed(format!("the system gives no randomness: {error}")))?;
+    Ok(hex(&bytes))
+}
+
+/// Bytes as lower-case hexadecimal text.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_made_once_and_readable_by_their_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+
+        let first = Secrets::load_or_create(folder.path()).unwrap();
+        let second = Secrets::load_or_create(folder.path()).unwrap();
+
+        assert_eq!(first.jwt_secret(), second.jwt_secret());
+        assert_eq!(first.jwt_secret().len(), 64);
+        assert_ne!(first.database_admin_password(), first.database_functions_password());
+        let mode = fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Secrets::load_or_create(folder.path()).unwrap();
+
+        let shown = format!("{secrets:?}");
+
+        assert!(!shown.contains(secrets.jwt_secret()), "{shown}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FILE), "{").unwrap();
+
+        let refusal = Secrets::load_or_create(folder.path()).unwrap_err().to_string();
+
+        assert!(refusal.contains("secrets.json is damaged"), "{refusal}");
+    }
+}

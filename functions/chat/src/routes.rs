@@ -1,0 +1,24 @@
+//! The route table.
+
+pub(crate) mod send_message;
+
+use agentopia_platform::health::get_health;
+use agentopia_platform::settings::SettingsError;
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::app::App;
+
+/// The function's routes.
+///
+/// # Errors
+///
+/// If a setting is missing or invalid.
+pub async fn router() -> Result<Router, SettingsError> {
+    let app = App::from_settings().await?;
+
+    Ok(Router::new()
+        .route("/functions/v1/chat", post(send_message::send_message))
+        .route("/functions/v1/chat/health", get(get_health))
+        .with_state(app))
+}
