@@ -1,9 +1,9 @@
--- The ground for everything else: roles, schemas, the vector extension, closed default privileges, and the few functions
--- with which an operation becomes its caller and refuses.
+-- The ground for everything else: roles, schemas, the vector extension, closed default privileges, and the few
+-- functions with which an operation becomes its caller and refuses.
 --
--- It serves an empty Postgres as well as a Supabase project. What Supabase brings (the roles `anon`, `authenticated` and
--- `service_role`, schema `auth` with its users and `auth.uid()`, schema `extensions`) is created only where it is missing
--- and never altered where it is not, because there it belongs to somebody else.
+-- It serves an empty Postgres as well as a Supabase project. What Supabase brings (the roles `anon`, `authenticated`
+-- and `service_role`, schema `auth` with its users and `auth.uid()`, schema `extensions`) is created only where it is
+-- missing and never altered where it is not, because there it belongs to somebody else.
 
 DO $$
 BEGIN
@@ -11,8 +11,8 @@ BEGIN
         RAISE EXCEPTION 'PostgreSQL 15 or later is needed, this is %', current_setting('server_version');
     END IF;
 
-    -- Every table forces row level security on its owner too, and the definer functions behind the policies run as that
-    -- owner: they must see all rows.
+    -- Every table forces row level security on its owner too, and the definer functions behind the policies run as
+    -- that owner: they must see all rows.
     IF NOT EXISTS (
         SELECT 1
         FROM pg_catalog.pg_roles AS migrator
@@ -27,8 +27,8 @@ $$;
 
 -- Roles
 --
--- Roles belong to the cluster, not to this database: another database of the same cluster may be creating them at this
--- very moment, which is no error.
+-- Roles belong to the cluster, not to this database: another database of the same cluster may be creating them at
+-- this very moment, which is no error.
 
 DO $$
 DECLARE
@@ -38,8 +38,8 @@ BEGIN
         'anon NOLOGIN NOINHERIT',
         'authenticated NOLOGIN NOINHERIT',
         'service_role NOLOGIN NOINHERIT BYPASSRLS',
-        -- The functions log in as this role. It owns nothing and may touch no table: whoever forgets to become a caller
-        -- gets nothing. It is created without a password, hence cannot log in until it is given one.
+        -- The functions log in as this role. It owns nothing and may touch no table: whoever forgets to become a
+        -- caller gets nothing. It is created without a password, hence cannot log in until it is given one.
         'agentopia_functions LOGIN NOINHERIT'
     ]
     LOOP
@@ -110,9 +110,9 @@ $$;
 
 -- Closed by default
 --
--- Supabase opens each new table, sequence and function of `public` to anon, authenticated and service_role, and Postgres
--- opens each new function to everybody. Neither happens to what the migrating role makes from here on: whatever is open
--- was opened by a GRANT that can be read.
+-- Supabase opens each new table, sequence and function of `public` to anon, authenticated and service_role, and
+-- Postgres opens each new function to everybody. Neither happens to what the migrating role makes from here on:
+-- whatever is open was opened by a GRANT that can be read.
 
 ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM PUBLIC, anon, authenticated, service_role;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON SEQUENCES FROM PUBLIC, anon, authenticated, service_role;
@@ -190,14 +190,15 @@ GRANT USAGE ON SCHEMA api TO agentopia_functions;
 
 -- Made by the migration runner, before the first migration.
 ALTER TABLE IF EXISTS app.schema_migrations ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+ALTER TABLE IF EXISTS app.operation_files ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 
 
 -- Becoming the caller
 --
--- Nothing below is SECURITY DEFINER. Postgres measures a change of role by the *session's* user, so these functions lend
--- nobody a right: a session that logged in as agentopia_functions may become authenticated or service_role, and back,
--- at any point of an operation; any other session is refused by Postgres, whatever EXECUTE it holds. Role and claims are
--- local to the transaction, which for an operation is its one statement.
+-- Nothing below is SECURITY DEFINER. Postgres measures a change of role by the *session's* user, so these functions
+-- lend nobody a right: a session that logged in as agentopia_functions may become authenticated or service_role, and
+-- back, at any point of an operation; any other session is refused by Postgres, whatever EXECUTE it holds. Role and
+-- claims are local to the transaction, which for an operation is its one statement.
 
 CREATE FUNCTION app.become(caller jsonb)
 RETURNS void
@@ -246,8 +247,8 @@ BEGIN
 END
 $$;
 
--- For the rows that no user may write: an operation steps up when the user's checks are done. The claims stay, so that
--- `auth.uid()` and the audit log still tell on whose behalf it acts.
+-- For the rows that no user may write: an operation steps up when the user's checks are done. The claims stay, so
+-- that `auth.uid()` and the audit log still tell on whose behalf it acts.
 CREATE FUNCTION app.become_service()
 RETURNS void
 LANGUAGE plpgsql

@@ -1,7 +1,7 @@
 -- People: profiles beside Supabase's auth.users, and the roles that administrators grant.
 --
--- The earlier table user_secrets (one encryption key per user, readable in that user's browser) has no successor: secrets
--- are sealed in the functions with a keyring that the database never sees.
+-- The earlier table user_secrets (one encryption key per user, readable in that user's browser) has no successor:
+-- secrets are sealed in the functions with a keyring that the database never sees.
 
 CREATE TABLE public.user_profiles (
     id uuid NOT NULL DEFAULT auth.uid(),
@@ -115,9 +115,9 @@ ON CONFLICT (id) DO NOTHING;
 
 -- Who the caller is
 --
--- The functions that policies call are definers, or policies would ask each other in circles. They ask `auth.uid()` and
--- never take anybody's word for a user's id. They are PL/pgSQL because its plans stay for the session, where those of SQL
--- functions are made anew in each query before PostgreSQL 18.
+-- The functions that policies call are definers, or policies would ask each other in circles. They ask `auth.uid()`
+-- and never take anybody's word for a user's id. They are PL/pgSQL because its plans stay for the session, where
+-- those of SQL functions are made anew in each query before PostgreSQL 18.
 
 CREATE FUNCTION app.has_role(p_role_name text)
 RETURNS boolean
@@ -194,8 +194,10 @@ FOR DELETE TO authenticated
 USING (id = (SELECT auth.uid()));
 
 GRANT SELECT ON public.profiles TO authenticated;
-GRANT INSERT (id, full_name, mobile, company_name, title, usage_reason, hopes_goals) ON public.profiles TO authenticated;
-GRANT UPDATE (id, full_name, mobile, company_name, title, usage_reason, hopes_goals) ON public.profiles TO authenticated;
+GRANT INSERT (id, full_name, mobile, company_name, title, usage_reason, hopes_goals)
+ON public.profiles TO authenticated;
+GRANT UPDATE (id, full_name, mobile, company_name, title, usage_reason, hopes_goals)
+ON public.profiles TO authenticated;
 
 CREATE POLICY profiles_select ON public.profiles
 FOR SELECT TO authenticated

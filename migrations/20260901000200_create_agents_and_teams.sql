@@ -1,7 +1,7 @@
 -- Agents, the teams they form, and the MCP servers they may ask.
 --
--- A table that joins two things of one owner carries that owner's id and refers to both by (id, user_id): that they have
--- one owner is held by foreign keys, for every writer, and its policy is one comparison.
+-- A table that joins two things of one owner carries that owner's id and refers to both by (id, user_id): that they
+-- have one owner is held by foreign keys, for every writer, and its policy is one comparison.
 
 CREATE TABLE public.agents (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -77,8 +77,8 @@ CREATE TABLE public.team_members (
 CREATE INDEX team_members_agent_id_idx ON public.team_members (agent_id);
 CREATE INDEX team_members_reports_to_agent_id_idx ON public.team_members (team_id, reports_to_agent_id);
 
--- People in teams. A row here also opens every workspace that has the team, therefore nobody inserts it: it comes from
--- an accepted invitation.
+-- People in teams. A row here also opens every workspace that has the team, therefore nobody inserts it: it comes
+-- from an accepted invitation.
 CREATE TABLE public.user_team_memberships (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     user_id uuid NOT NULL,
@@ -315,7 +315,8 @@ ON public.team_members TO authenticated;
 GRANT UPDATE (team_role, team_role_description, reports_to_agent_id, reports_to_user)
 ON public.team_members TO authenticated;
 
--- An agent in a team may be used wherever the team is: only the agent's owner puts it there, and may take it out again.
+-- An agent in a team may be used wherever the team is: only the agent's owner puts it there, and may take it out
+-- again.
 CREATE POLICY team_members_insert ON public.team_members
 FOR INSERT TO authenticated
 WITH CHECK (app.is_team_owner(team_id) AND app.is_agent_owner(agent_id));

@@ -1,8 +1,8 @@
 -- Workspaces, their members and channels, and every conversation's messages.
 --
--- A workspace's owner is a member without a row. Users become members by accepting an invitation, directly or through a
--- team; agents and teams are added by whoever owns them. A message stands in exactly one conversation: a channel, the
--- direct conversation of one user and one agent, or an outside conversation such as a Discord channel.
+-- A workspace's owner is a member without a row. Users become members by accepting an invitation, directly or through
+-- a team; agents and teams are added by whoever owns them. A message stands in exactly one conversation: a channel,
+-- the direct conversation of one user and one agent, or an outside conversation such as a Discord channel.
 
 CREATE TABLE public.workspaces (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -115,7 +115,8 @@ CREATE TABLE public.direct_conversations (
     created_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT direct_conversations_pkey PRIMARY KEY (id),
     CONSTRAINT direct_conversations_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users (id) ON DELETE CASCADE,
-    CONSTRAINT direct_conversations_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES public.agents (id) ON DELETE CASCADE,
+    CONSTRAINT direct_conversations_agent_id_fkey FOREIGN KEY (agent_id)
+        REFERENCES public.agents (id) ON DELETE CASCADE,
     CONSTRAINT direct_conversations_user_id_agent_id_key UNIQUE (user_id, agent_id)
 );
 
@@ -247,8 +248,8 @@ WHEN (NEW.channel_id IS NOT NULL)
 EXECUTE FUNCTION app.note_channel_message();
 
 
--- Who is where. The functions that return ids are for policies: `= ANY (ARRAY(SELECT …))` asks once per query and can use
--- an index, where a boolean function would be asked per row.
+-- Who is where. The functions that return ids are for policies: `= ANY (ARRAY(SELECT …))` asks once per query and can
+-- use an index, where a boolean function would be asked per row.
 
 CREATE FUNCTION app.my_workspace_ids()
 RETURNS SETOF uuid

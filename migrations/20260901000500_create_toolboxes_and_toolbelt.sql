@@ -1,8 +1,8 @@
 -- Toolboxes (a user's machines), the tools deployed on them, and which agent may use which, with what.
 --
--- One owner from end to end: agent, toolbox, instance, item, credential and permission carry the owner's id and refer to
--- each other by it. An item also refers to the access that it hangs on, so that taking an agent's access to a toolbox
--- takes the items, credentials and permissions with it.
+-- One owner from end to end: agent, toolbox, instance, item, credential and permission carry the owner's id and refer
+-- to each other by it. An item also refers to the access that it hangs on, so that taking an agent's access to a
+-- toolbox takes the items, credentials and permissions with it.
 
 CREATE TABLE public.account_tool_environments (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -28,7 +28,8 @@ CREATE TABLE public.account_tool_environments (
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT account_tool_environments_pkey PRIMARY KEY (id),
     CONSTRAINT account_tool_environments_id_user_id_key UNIQUE (id, user_id),
-    CONSTRAINT account_tool_environments_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users (id) ON DELETE CASCADE,
+    CONSTRAINT account_tool_environments_user_id_fkey FOREIGN KEY (user_id)
+        REFERENCES auth.users (id) ON DELETE CASCADE,
     CONSTRAINT account_tool_environments_do_droplet_id_key UNIQUE (do_droplet_id),
     CONSTRAINT account_tool_environments_token_hash_key UNIQUE (token_hash),
     CONSTRAINT account_tool_environments_bootstrap_token_hash_key UNIQUE (bootstrap_token_hash),
@@ -219,7 +220,8 @@ CREATE TABLE public.agent_tool_capability_permissions (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT agent_tool_capability_permissions_pkey PRIMARY KEY (id),
-    CONSTRAINT agent_tool_capability_permissions_item_id_capability_key UNIQUE (agent_toolbelt_item_id, capability_name),
+    CONSTRAINT agent_tool_capability_permissions_item_id_capability_key
+        UNIQUE (agent_toolbelt_item_id, capability_name),
     CONSTRAINT agent_tool_capability_permissions_item_id_fkey FOREIGN KEY (agent_toolbelt_item_id, user_id)
         REFERENCES public.agent_toolbelt_items (id, user_id) ON DELETE CASCADE,
     CONSTRAINT agent_tool_capability_permissions_name_length_check CHECK (length(capability_name) BETWEEN 1 AND 200)
@@ -256,8 +258,8 @@ BEFORE UPDATE ON public.agent_tool_capability_permissions
 FOR EACH ROW EXECUTE FUNCTION app.set_updated_at();
 
 
--- Rights. Machines and what runs on them are made and unmade by jobs, so their owners have no INSERT or DELETE here, and
--- update only what is a label.
+-- Rights. Machines and what runs on them are made and unmade by jobs, so their owners have no INSERT or DELETE here,
+-- and update only what is a label.
 
 ALTER TABLE public.account_tool_environments ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 ALTER TABLE public.tool_catalog ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;

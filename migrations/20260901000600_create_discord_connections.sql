@@ -1,7 +1,8 @@
--- An agent's bot on Discord, one row per guild; a row without a guild is the bot's connection before it has joined one.
+-- An agent's bot on Discord, one row per guild; a row without a guild is the bot's connection before it has joined
+-- one.
 --
--- What the owner wants (desired_status) and what the gateway worker is seen doing (worker_status) are two columns, and
--- neither is the owner's to write.
+-- What the owner wants (desired_status) and what the gateway worker is seen doing (worker_status) are two columns,
+-- and neither is the owner's to write.
 
 CREATE TABLE public.agent_discord_connections (
     id uuid NOT NULL DEFAULT gen_random_uuid(),

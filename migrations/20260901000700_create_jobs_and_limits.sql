@@ -1,6 +1,7 @@
 -- What the server alone keeps, in schema app: durable jobs, rate limits, idempotency keys, chat turns and usage.
 
--- Work that must be finished even if the request that began it dies. One row per (kind, key): asking twice is asking once.
+-- Work that must be finished even if the request that began it dies. One row per (kind, key): asking twice is asking
+-- once.
 CREATE TABLE app.jobs (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     kind text NOT NULL,
@@ -28,7 +29,8 @@ CREATE TABLE app.jobs (
 
 CREATE INDEX jobs_due_idx ON app.jobs (run_after) WHERE outcome IS NULL;
 
--- One theoretical arrival time per limited key (GCRA). Unlogged: a crash forgets it, and lets through at most a burst.
+-- One theoretical arrival time per limited key (GCRA). Unlogged: a crash forgets it, and lets through at most a
+-- burst.
 CREATE UNLOGGED TABLE app.rate_limits (
     key text NOT NULL,
     tat timestamptz NOT NULL,
@@ -60,8 +62,8 @@ CREATE TABLE app.idempotency_keys (
 
 CREATE INDEX idempotency_keys_expires_at_idx ON app.idempotency_keys (expires_at);
 
--- One exchange with an agent, from the user's message to the reply. The conversation is named without foreign keys: the
--- reply's own tell whether it is still there.
+-- One exchange with an agent, from the user's message to the reply. The conversation is named without foreign keys:
+-- the reply's own tell whether it is still there.
 CREATE TABLE app.chat_turns (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     user_id uuid NOT NULL,

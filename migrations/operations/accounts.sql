@@ -1,8 +1,8 @@
 -- Membership by consent, for frontends to call directly.
 --
 -- Guarantees: only the invited user accepts or declines, by id or by an address that this user has confirmed; an
--- invitation is answered once and before it expires; what is not the caller's to answer reads as not found. Becoming a
--- member twice is being a member.
+-- invitation is answered once and before it expires; what is not the caller's to answer reads as not found. Becoming
+-- a member twice is being a member.
 
 CREATE OR REPLACE FUNCTION public.accept_workspace_invitation(p_invitation_id uuid)
 RETURNS uuid

@@ -1,9 +1,9 @@
 -- Chat: turns between a user and an agent, posts without an agent, and what a conversation's readers see.
 --
--- Guarantees: a user uses only agents that are theirs or that they meet in a workspace of theirs, and posts only where
--- they are a member; everything else reads as not found. The user's message is stored before the model is asked, once per
--- idempotency key however often the request is repeated; of several attempts at a turn the one with the current lease
--- finishes it, and the reply, the usage and the stored response appear together or not at all.
+-- Guarantees: a user uses only agents that are theirs or that they meet in a workspace of theirs, and posts only
+-- where they are a member; everything else reads as not found. The user's message is stored before the model is
+-- asked, once per idempotency key however often the request is repeated; of several attempts at a turn the one with
+-- the current lease finishes it, and the reply, the usage and the stored response appear together or not at all.
 
 
 -- Helpers. They run as service_role: the operation has established before that the caller may see what they read.
@@ -44,7 +44,8 @@ BEGIN
         FROM (
             (
                 SELECT
-                    id, sender_kind, sender_user_id, sender_agent_id, sender_external_id, sender_name, content, created_at
+                    id, sender_kind, sender_user_id, sender_agent_id, sender_external_id, sender_name, content,
+                    created_at
                 FROM public.chat_messages
                 WHERE p_kind = 'channel'
                   AND channel_id = p_conversation_id
@@ -55,7 +56,8 @@ BEGIN
             UNION ALL
             (
                 SELECT
-                    id, sender_kind, sender_user_id, sender_agent_id, sender_external_id, sender_name, content, created_at
+                    id, sender_kind, sender_user_id, sender_agent_id, sender_external_id, sender_name, content,
+                    created_at
                 FROM public.chat_messages
                 WHERE p_kind = 'direct'
                   AND direct_conversation_id = p_conversation_id
@@ -66,7 +68,8 @@ BEGIN
             UNION ALL
             (
                 SELECT
-                    id, sender_kind, sender_user_id, sender_agent_id, sender_external_id, sender_name, content, created_at
+                    id, sender_kind, sender_user_id, sender_agent_id, sender_external_id, sender_name, content,
+                    created_at
                 FROM public.chat_messages
                 WHERE p_kind = 'outside'
                   AND outside_conversation_id = p_conversation_id
@@ -100,11 +103,17 @@ BEGIN
         FROM (
             SELECT
                 'user' AS kind,
-                coalesce(profile.full_name, profile.username, 'Unknown member') AS name,
+                coalesce(
+                    (
+                        SELECT coalesce(profile.full_name, profile.username)
+                        FROM public.user_profiles AS profile
+                        WHERE profile.id = workspace.owner_user_id
+                    ),
+                    'Unknown member'
+                ) AS name,
                 'owner' AS role,
                 0 AS position
             FROM public.workspaces AS workspace
-            LEFT JOIN public.user_profiles AS profile ON profile.id = workspace.owner_user_id
             WHERE workspace.id = p_workspace_id
             UNION ALL
             (
@@ -114,16 +123,36 @@ BEGIN
                         WHEN member.team_id IS NOT NULL THEN 'team'
                         ELSE 'user'
                     END,
-                    coalesce(profile.full_name, profile.username, agent.name, team.name, 'Unknown member'),
+                    -- One look-up each: joins to all three would read whole tables for a hundred rows.
+                    CASE
+                        WHEN member.agent_id IS NOT NULL THEN (
+                            SELECT agent.name
+                            FROM public.agents AS agent
+                            WHERE agent.id = member.agent_id
+                        )
+                        WHEN member.team_id IS NOT NULL THEN (
+                            SELECT team.name
+                            FROM public.teams AS team
+                            WHERE team.id = member.team_id
+                        )
+                        ELSE coalesce(
+                            (
+                                SELECT coalesce(profile.full_name, profile.username)
+                                FROM public.user_profiles AS profile
+                                WHERE profile.id = member.user_id
+                            ),
+                            'Unknown member'
+                        )
+                    END,
                     member.role,
                     row_number() OVER (ORDER BY member.created_at, member.id)
                 FROM public.workspace_members AS member
-                JOIN public.workspaces AS workspace ON workspace.id = member.workspace_id
-                LEFT JOIN public.user_profiles AS profile ON profile.id = member.user_id
-                LEFT JOIN public.agents AS agent ON agent.id = member.agent_id
-                LEFT JOIN public.teams AS team ON team.id = member.team_id
                 WHERE member.workspace_id = p_workspace_id
-                  AND member.user_id IS DISTINCT FROM workspace.owner_user_id
+                  AND member.user_id IS DISTINCT FROM (
+                      SELECT workspace.owner_user_id
+                      FROM public.workspaces AS workspace
+                      WHERE workspace.id = p_workspace_id
+                  )
                 ORDER BY member.created_at, member.id
                 LIMIT 99
             )
@@ -302,8 +331,7 @@ DECLARE
     v_turn_id uuid := v_new_turn_id;
     v_lease_id uuid := gen_random_uuid();
     v_replayed jsonb;
-    v_user_limit jsonb;
-    v_agent_limit jsonb;
+    v_rate_limit jsonb;
     v_agent record;
     v_workspace record;
     v_message_id uuid;
@@ -333,10 +361,10 @@ BEGIN
         END IF;
     END IF;
 
-    v_user_limit := app.require_rate_limit(
+    v_rate_limit := app.require_rate_limit(
         'user', 'chat:user:' || v_user_id, (input ->> 'user_per_minute')::int, (input ->> 'user_burst')::int
     );
-    v_agent_limit := app.require_rate_limit(
+    PERFORM app.require_rate_limit(
         'agent', 'chat:agent:' || v_agent_id, (input ->> 'agent_per_minute')::int, (input ->> 'agent_burst')::int
     );
 
@@ -478,12 +506,12 @@ BEGIN
             FROM public.user_profiles AS profile
             WHERE profile.id = v_user_id
         ),
-        -- The tighter of the two.
-        'rate_limit', CASE
-            WHEN (v_agent_limit ->> 'remaining')::int < (v_user_limit ->> 'remaining')::int THEN v_agent_limit
-            ELSE v_user_limit
-        END
+        'rate_limit', v_rate_limit
     );
+EXCEPTION
+    -- Deleted between the look and the writing.
+    WHEN foreign_key_violation THEN
+        PERFORM app.refuse(404, 'conversation_gone', 'The conversation no longer exists.');
 END
 $$;
 
@@ -542,8 +570,8 @@ BEGIN
     END IF;
 
     INSERT INTO public.chat_messages (
-        id, channel_id, direct_conversation_id, outside_conversation_id, sender_kind, sender_agent_id, content, metadata,
-        reply_to_message_id, is_partial
+        id, channel_id, direct_conversation_id, outside_conversation_id, sender_kind, sender_agent_id, content,
+        metadata, reply_to_message_id, is_partial
     )
     VALUES (
         v_message_id,
@@ -626,6 +654,10 @@ BEGIN
       AND status = 'running';
 
     RETURN '{}';
+EXCEPTION
+    -- The user is being deleted, and the turn with it.
+    WHEN foreign_key_violation THEN
+        RETURN '{}';
 END
 $$;
 
@@ -662,7 +694,7 @@ BEGIN
         ) AS claimed;
 
         IF v_replayed IS NOT NULL THEN
-            RETURN jsonb_build_object('outcome', 'replayed', 'response', v_replayed);
+            RETURN v_replayed || jsonb_build_object('outcome', 'replayed');
         END IF;
     END IF;
 
@@ -699,6 +731,10 @@ BEGIN
       AND key = input ->> 'idempotency_key';
 
     RETURN jsonb_build_object('outcome', 'stored', 'message', v_message, 'rate_limit', v_rate_limit);
+EXCEPTION
+    -- Deleted between the look and the writing.
+    WHEN foreign_key_violation THEN
+        PERFORM app.refuse(404, 'conversation_gone', 'The conversation no longer exists.');
 END
 $$;
 

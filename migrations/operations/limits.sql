@@ -39,7 +39,7 @@ BEGIN
 
     RETURN jsonb_build_object(
         'allowed', v_allowed,
-        'limit', p_burst,
+        'limit', p_per_minute,
         'remaining', greatest(
             0,
             floor(p_burst - extract(epoch FROM v_tat - v_now) / extract(epoch FROM v_interval))::int
@@ -75,8 +75,8 @@ BEGIN
 END
 $$;
 
--- Leases the key to the caller. `response` is not null where the request was completed before. `resource_id` is the id of
--- what the request makes: the one proposed, or the one that an unfinished attempt had taken before.
+-- Leases the key to the caller. `response` is not null where the request was completed before. `resource_id` is the
+-- id of what the request makes: the one proposed, or the one that an unfinished attempt had taken before.
 CREATE OR REPLACE FUNCTION app.claim_idempotency_key(
     p_user_id uuid,
     p_operation text,

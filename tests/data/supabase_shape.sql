@@ -1,9 +1,9 @@
--- What a Supabase project looks like before our migrations, as far as they can tell. A superuser runs this on an empty
--- database; the migrations then run as supabase_project_owner.
+-- What a Supabase project looks like before our migrations, as far as they can tell. A superuser runs this on an
+-- empty database; the migrations then run as supabase_project_owner.
 --
--- On Supabase that role is called `postgres` and is no superuser. A test cluster's superuser already has that name, hence
--- another one here. Roles belong to the cluster, so whatever exists already is left alone, and this file can run in any
--- number of databases of one cluster.
+-- On Supabase that role is called `postgres` and is no superuser. A test cluster's superuser already has that name,
+-- hence another one here. Roles belong to the cluster, so whatever exists already is left alone, and this file can
+-- run in any number of databases of one cluster.
 
 DO $$
 DECLARE

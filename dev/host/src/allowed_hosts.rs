@@ -40,10 +40,7 @@ enum PortPattern {
 
 impl AllowedHosts {
     /// Parses entries whose templates are filled in; `components` are the application's components.
-    pub(crate) fn parse<'a>(
-        entries: impl IntoIterator<Item = &'a str>,
-        components: &[String],
-    ) -> Result<Self, String> {
+    pub(crate) fn parse<'a>(entries: impl IntoIterator<Item = &'a str>, components: &[String]) -> Result<Self, String> {
         entries
             .into_iter()
             // What an empty variable leaves behind allows nothing.
@@ -102,7 +99,9 @@ impl Entry {
     }
 
     fn allows(&self, scheme: &str, host: &Host, port: Option<u16>) -> bool {
-        self.scheme.as_deref().is_none_or(|allowed| allowed == scheme) && self.host.allows(host) && self.port.allows(port)
+        self.scheme.as_deref().is_none_or(|allowed| allowed == scheme)
+            && self.host.allows(host)
+            && self.port.allows(port)
     }
 }
 
@@ -132,7 +131,12 @@ impl HostPattern {
                 Ok(Host::Domain(domain)) if !domain.contains('*') => {
                     let suffix = format!(".{domain}");
                     Ok(if suffix == INTERNAL_SUFFIX {
-                        Self::Components(components.iter().map(|component| format!("{component}{suffix}")).collect())
+                        Self::Components(
+                            components
+                                .iter()
+                                .map(|component| format!("{component}{suffix}"))
+                                .collect(),
+                        )
                     } else {
                         Self::Subdomains(suffix)
                     })
@@ -147,7 +151,9 @@ impl HostPattern {
             let longest = if address.is_ipv4() { 32 } else { 128 };
             return Ok(Self::Network(address, longest));
         }
-        Host::parse(host).map(Self::Exact).map_err(|error| format!("has an invalid host: {error}"))
+        Host::parse(host)
+            .map(Self::Exact)
+            .map_err(|error| format!("has an invalid host: {error}"))
     }
 
     fn allows(&self, host: &Host) -> bool {
@@ -166,9 +172,14 @@ impl HostPattern {
 
 impl PortPattern {
     fn parse(port: &str, scheme: &str) -> Result<Self, String> {
-        let number = |text: &str| text.parse::<u16>().map_err(|_| format!("has a port that is not a number: {port:?}"));
+        let number = |text: &str| {
+            text.parse::<u16>()
+                .map_err(|_| format!("has a port that is not a number: {port:?}"))
+        };
         match port {
-            "" => default_port(scheme).map(Self::One).ok_or_else(|| "has no port, and its scheme has no default".into()),
+            "" => default_port(scheme)
+                .map(Self::One)
+                .ok_or_else(|| "has no port, and its scheme has no default".into()),
             "*" => Ok(Self::Any),
             _ => match port.split_once("..") {
                 Some((start, end)) => Ok(Self::Range(number(start)?..number(end)?)),
@@ -190,7 +201,8 @@ impl PortPattern {
 /// The component that a host name such as `chat.spin.internal` means.
 pub(crate) fn internal_component(host: &str) -> Option<&str> {
     let host = host.trim().rsplit_once(':').map_or(host, |(host, _)| host);
-    host.strip_suffix(INTERNAL_SUFFIX).filter(|component| !component.contains('.'))
+    host.strip_suffix(INTERNAL_SUFFIX)
+        .filter(|component| !component.contains('.'))
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
@@ -207,7 +219,9 @@ fn default_port(scheme: &str) -> Option<u16> {
 
 fn contains(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
     let (network, address, width) = match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => (u128::from(network.to_bits()), u128::from(address.to_bits()), 32),
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            (u128::from(network.to_bits()), u128::from(address.to_bits()), 32)
+        }
         (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits(), address.to_bits(), 128),
         _ => return false,
     };
@@ -220,7 +234,9 @@ mod tests {
     use super::*;
 
     fn allows(entry: &str, url: &str) -> bool {
-        AllowedHosts::parse([entry], &["chat".to_owned()]).unwrap().allows(url, "https")
+        AllowedHosts::parse([entry], &["chat".to_owned()])
+            .unwrap()
+            .allows(url, "https")
     }
 
     #[test]
@@ -272,12 +288,23 @@ mod tests {
     fn itself_must_be_named() {
         assert!(AllowedHosts::parse(["http://self"], &[]).unwrap().allows_itself());
         assert!(AllowedHosts::parse(["*://*:*"], &[]).unwrap().allows_itself());
-        assert!(!AllowedHosts::parse(["postgres://*:*", "http://127.0.0.1:*"], &[]).unwrap().allows_itself());
+        assert!(
+            !AllowedHosts::parse(["postgres://*:*", "http://127.0.0.1:*"], &[])
+                .unwrap()
+                .allows_itself()
+        );
     }
 
     #[test]
     fn malformed_entries_are_refused() {
-        for entry in ["*", "example.com", "https://a.*.com", "https://example.com/path", "ftp://example.com", "http://a:b"] {
+        for entry in [
+            "*",
+            "example.com",
+            "https://a.*.com",
+            "https://example.com/path",
+            "ftp://example.com",
+            "http://a:b",
+        ] {
             assert!(AllowedHosts::parse([entry], &[]).is_err(), "{entry}");
         }
         assert!(AllowedHosts::parse(["", "https://"], &[]).unwrap().0.is_empty());

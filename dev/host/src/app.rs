@@ -59,7 +59,13 @@ impl App {
         components: HashMap<String, ProxyHandler<Workers>>,
         address: SocketAddr,
     ) -> Self {
-        Self { router, destinations, components, address, internal_route: RouteFacts::internal() }
+        Self {
+            router,
+            destinations,
+            components,
+            address,
+            internal_route: RouteFacts::internal(),
+        }
     }
 
     /// Answers a client's request; an error is a request that is not even answered.
@@ -81,7 +87,8 @@ impl App {
         request::set_absolute_uri(&mut parts)?;
         match self.destinations.get(found.target.trigger) {
             Some(Destination::Component(workers)) => {
-                let prepared = request::add_headers(&mut parts, &found.target.facts, &found.path_info, &found.named, origin);
+                let prepared =
+                    request::add_headers(&mut parts, &found.target.facts, &found.path_info, &found.named, origin);
                 Ok(answer(workers, prepared, Request::from_parts(parts, body)).await)
             }
             Some(Destination::Static(response)) => Ok(response.clone().map(full)),

@@ -1,8 +1,6 @@
 //! The Spin interfaces, generated from `wit/`.
 
 #[expect(
-    missing_docs,
-    unreachable_pub,
     clippy::large_enum_variant,
     reason = "generated code; the interfaces are documented in `wit/deps`"
 )]

@@ -5,7 +5,11 @@ use croner::parser::{CronParser, Seconds};
 
 /// Parses an expression of the cron trigger plugin: seconds, minutes, hours, days, months, weekdays.
 pub(crate) fn parse(expression: &str) -> Result<Cron, String> {
-    CronParser::builder().seconds(Seconds::Required).build().parse(expression).map_err(|error| error.to_string())
+    CronParser::builder()
+        .seconds(Seconds::Required)
+        .build()
+        .parse(expression)
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

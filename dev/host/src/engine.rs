@@ -94,11 +94,16 @@ fn add_interfaces(linker: &mut Linker<Instance>) -> wasmtime::Result<()> {
 }
 
 /// Compiles a component, or takes it from the cache, and links it.
-pub(crate) fn load(linker: &Linker<Instance>, component: &str, path: &Path) -> Result<InstancePre<Instance>, HostError> {
+pub(crate) fn load(
+    linker: &Linker<Instance>,
+    component: &str,
+    path: &Path,
+) -> Result<InstancePre<Instance>, HostError> {
     let bytes = std::fs::read(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            HostError::MissingComponentFile { component: component.to_owned(), path: path.to_owned() }
-        }
+        std::io::ErrorKind::NotFound => HostError::MissingComponentFile {
+            component: component.to_owned(),
+            path: path.to_owned(),
+        },
         _ => HostError::InvalidComponent {
             component: component.to_owned(),
             reason: format!("cannot read {}: {error}", path.display()),
@@ -110,5 +115,8 @@ pub(crate) fn load(linker: &Linker<Instance>, component: &str, path: &Path) -> R
     })?;
     linker
         .instantiate_pre(&compiled)
-        .map_err(|error| HostError::UnknownImport { component: component.to_owned(), reason: format!("{error:#}") })
+        .map_err(|error| HostError::UnknownImport {
+            component: component.to_owned(),
+            reason: format!("{error:#}"),
+        })
 }

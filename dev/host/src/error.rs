@@ -62,7 +62,9 @@ pub enum HostError {
         reason: String,
     },
     /// A component that a schedule starts does not export the cron trigger's world.
-    #[error("component `{component}` cannot be run on a schedule: this host does not run cron triggers yet; start it with `cron: false`")]
+    #[error(
+        "component `{component}` cannot be run on a schedule: this host does not run cron triggers yet; start it with `cron: false`"
+    )]
     CronNotSupported {
         /// The component's id.
         component: String,

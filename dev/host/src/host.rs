@@ -55,9 +55,19 @@ impl Host {
             .spawn(serve(options, stopped))
             .await
             .map_err(|error| HostError::Engine(format!("starting was cut short: {error}")))??;
-        let Serving { address, counters, server } = serving;
+        let Serving {
+            address,
+            counters,
+            server,
+        } = serving;
         tracing::info!(%address, "serving");
-        Ok(Self { runtime, address, counters, stop, server })
+        Ok(Self {
+            runtime,
+            address,
+            counters,
+            stop,
+            server,
+        })
     }
 
     /// Where the host listens.
@@ -72,12 +82,20 @@ impl Host {
 
     /// What the components have done so far.
     pub fn statistics(&self) -> Statistics {
-        Statistics { components: self.counters.iter().map(|(id, counters)| (id.clone(), counters.read())).collect() }
+        Statistics {
+            components: self
+                .counters
+                .iter()
+                .map(|(id, counters)| (id.clone(), counters.read()))
+                .collect(),
+        }
     }
 
     /// Stops accepting, gives requests in flight a few seconds to end, and then stops as [`Host::kill`] does.
     pub async fn shutdown(self) {
-        let Self { runtime, stop, server, .. } = self;
+        let Self {
+            runtime, stop, server, ..
+        } = self;
         stop.send_replace(true);
         // The server bounds its own end; an error is a panic of its task, which ended it too.
         _ = server.await;
@@ -106,7 +124,10 @@ impl Background {
     }
 
     fn handle(&self) -> Result<&Handle, HostError> {
-        self.0.as_ref().map(Runtime::handle).ok_or_else(|| HostError::Engine("the runtime has stopped".to_owned()))
+        self.0
+            .as_ref()
+            .map(Runtime::handle)
+            .ok_or_else(|| HostError::Engine("the runtime has stopped".to_owned()))
     }
 
     /// Drops all tasks and waits for it.
@@ -139,11 +160,19 @@ struct Serving {
 
 async fn serve(options: HostOptions, stopped: watch::Receiver<bool>) -> Result<Serving, HostError> {
     let manifest = Manifest::load(&options.manifest)?;
-    let listener = TcpListener::bind(options.listen).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => HostError::AddressInUse(options.listen),
-        _ => HostError::Listen { address: options.listen, source },
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => HostError::AddressInUse(options.listen),
+            _ => HostError::Listen {
+                address: options.listen,
+                source,
+            },
+        })?;
+    let address = listener.local_addr().map_err(|source| HostError::Listen {
+        address: options.listen,
+        source,
     })?;
-    let address = listener.local_addr().map_err(|source| HostError::Listen { address: options.listen, source })?;
 
     let app = load(&manifest, &options, address).await?;
     let counters = app
@@ -152,20 +181,34 @@ async fn serve(options: HostOptions, stopped: watch::Receiver<bool>) -> Result<S
         .map(|(id, workers)| (id.clone(), Arc::clone(&workers.state().component.counters)))
         .collect();
     let server = tokio::spawn(server::run(listener, app, stopped, GRACE));
-    Ok(Serving { address, counters, server })
+    Ok(Serving {
+        address,
+        counters,
+        server,
+    })
 }
 
 async fn load(manifest: &Manifest, options: &HostOptions, address: SocketAddr) -> Result<Arc<App>, HostError> {
-    let malformed = |reason| HostError::Manifest { path: options.manifest.clone(), reason };
+    let malformed = |reason| HostError::Manifest {
+        path: options.manifest.clone(),
+        reason,
+    };
     if let Some(trigger) = manifest.trigger.cron.first().filter(|_| options.cron) {
-        return Err(HostError::CronNotSupported { component: trigger.component.clone() });
+        return Err(HostError::CronNotSupported {
+            component: trigger.component.clone(),
+        });
     }
     let folder = options.manifest.parent().unwrap_or(Path::new(""));
     let values = Values::resolve(manifest, folder, &options.variables)?;
     let router = Router::new(&manifest.trigger.http).map_err(malformed)?;
     let client = Client::new().map_err(HostError::Engine)?;
 
-    let routed: BTreeSet<_> = manifest.trigger.http.iter().filter_map(|trigger| trigger.component.clone()).collect();
+    let routed: BTreeSet<_> = manifest
+        .trigger
+        .http
+        .iter()
+        .filter_map(|trigger| trigger.component.clone())
+        .collect();
     let mut compiled = compile(manifest, options, &routed).await?;
     let mut components = HashMap::new();
     for id in routed {
@@ -173,8 +216,10 @@ async fn load(manifest: &Manifest, options: &HostOptions, address: SocketAddr) -
         let Some(instance) = compiled.remove(&id) else {
             continue;
         };
-        let service = ServicePre::new(instance)
-            .map_err(|error| HostError::NotAnHttpComponent { component: id.clone(), reason: format!("{error:#}") })?;
+        let service = ServicePre::new(instance).map_err(|error| HostError::NotAnHttpComponent {
+            component: id.clone(),
+            reason: format!("{error:#}"),
+        })?;
         let workers = Workers {
             component: Arc::new(component),
             service,
@@ -219,7 +264,10 @@ fn component(
         path: options.manifest.clone(),
         reason: format!("component `{id}`: {reason}"),
     };
-    let entry = manifest.component.get(id).ok_or_else(|| malformed("is not defined".to_owned()))?;
+    let entry = manifest
+        .component
+        .get(id)
+        .ok_or_else(|| malformed("is not defined".to_owned()))?;
     let ids: Vec<_> = manifest.component.keys().cloned().collect();
     let hosts: Vec<_> = entry
         .allowed_outbound_hosts
@@ -235,7 +283,12 @@ fn component(
             .map_err(|reason| malformed(format!("variables: {reason}")))?,
         allowed_hosts: AllowedHosts::parse(hosts.iter().map(String::as_str), &ids)
             .map_err(|reason| malformed(format!("allowed_outbound_hosts: {reason}")))?,
-        pools: Pools::new(options.pool, options.max_connections, Handle::current(), Arc::clone(&counters)),
+        pools: Pools::new(
+            options.pool,
+            options.max_connections,
+            Handle::current(),
+            Arc::clone(&counters),
+        ),
         client,
         log: ComponentLog::open(&options.logs, id)?,
         counters,
@@ -263,8 +316,9 @@ async fn compile(
     }
     let mut compiled = HashMap::new();
     for task in compiling {
-        let (id, instance) =
-            task.await.map_err(|error| HostError::Engine(format!("compiling was cut short: {error}")))??;
+        let (id, instance) = task
+            .await
+            .map_err(|error| HostError::Engine(format!("compiling was cut short: {error}")))??;
         compiled.insert(id, instance);
     }
     Ok(compiled)

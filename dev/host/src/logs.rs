@@ -36,7 +36,12 @@ pub struct MemoryLog(Mutex<HashMap<String, Vec<String>>>);
 impl MemoryLog {
     /// What a component has written so far, line by line, standard output and error together.
     pub fn lines(&self, component: &str) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(component).cloned().unwrap_or_default()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(component)
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn push(&self, component: &str, line: &[u8]) {
@@ -71,7 +76,10 @@ impl ComponentLog {
             LogSink::Memory(log) => Target::Memory(Arc::clone(log)),
             LogSink::File(folder) => Target::File(Arc::new(Mutex::new(open_file(folder, component)?))),
         };
-        Ok(Self { component: component.into(), target })
+        Ok(Self {
+            component: component.into(),
+            target,
+        })
     }
 
     /// Writes one line.
@@ -81,7 +89,10 @@ impl ComponentLog {
 
     /// A stream for an instance; every stream keeps its own unfinished line.
     pub(crate) fn stream(&self) -> LogStream {
-        LogStream(Arc::new(Mutex::new(LineBuffer { log: self.clone(), unfinished: Vec::new() })))
+        LogStream(Arc::new(Mutex::new(LineBuffer {
+            log: self.clone(),
+            unfinished: Vec::new(),
+        })))
     }
 
     fn write(&self, lines: &[u8]) {
@@ -205,7 +216,12 @@ mod tests {
         let log = ComponentLog::open(&LogSink::Memory(Arc::clone(&memory)), "one").unwrap();
         let (out, err) = (log.stream(), log.stream());
 
-        for (stream, text) in [(&out, "first "), (&err, "error\n"), (&out, "line\nsecond\nthi"), (&out, "rd")] {
+        for (stream, text) in [
+            (&out, "first "),
+            (&err, "error\n"),
+            (&out, "line\nsecond\nthi"),
+            (&out, "rd"),
+        ] {
             stream.0.lock().unwrap().write(text.as_bytes());
         }
         drop(out);
@@ -223,6 +239,9 @@ mod tests {
             ComponentLog::open(&sink, "chat").unwrap().line(text);
         }
 
-        assert_eq!(std::fs::read_to_string(folder.path().join("logs/chat.log")).unwrap(), "one\ntwo\n");
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("logs/chat.log")).unwrap(),
+            "one\ntwo\n"
+        );
     }
 }

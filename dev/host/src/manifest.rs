@@ -178,9 +178,14 @@ pub enum Commands {
 impl Manifest {
     /// Reads and checks a manifest.
     pub fn load(path: &Path) -> Result<Self, HostError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| HostError::ReadManifest { path: path.to_owned(), source })?;
-        Self::parse(&text).map_err(|reason| HostError::Manifest { path: path.to_owned(), reason })
+        let text = std::fs::read_to_string(path).map_err(|source| HostError::ReadManifest {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text).map_err(|reason| HostError::Manifest {
+            path: path.to_owned(),
+            reason,
+        })
     }
 
     /// Parses and checks a manifest's text; the error says what is wrong.
@@ -198,12 +203,17 @@ impl Manifest {
 
     fn check(&self) -> Result<(), String> {
         if self.spin_manifest_version != 2 {
-            return Err(format!("spin_manifest_version is {}, but only 2 is known", self.spin_manifest_version));
+            return Err(format!(
+                "spin_manifest_version is {}, but only 2 is known",
+                self.spin_manifest_version
+            ));
         }
         for (name, variable) in &self.variables {
             crate::variables::check_name(name).map_err(|reason| format!("variable {reason}"))?;
             if variable.required == variable.default.is_some() {
-                return Err(format!("variable `{name}` must have either a `default` or `required = true`"));
+                return Err(format!(
+                    "variable `{name}` must have either a `default` or `required = true`"
+                ));
             }
         }
         for (index, trigger) in self.trigger.http.iter().enumerate() {
@@ -214,10 +224,16 @@ impl Manifest {
                     return Err(format!("HTTP trigger {place}: a static_response needs a path"));
                 }
                 (None, Some(_)) => {}
-                _ => return Err(format!("HTTP trigger {place} must have either `component` or `static_response`")),
+                _ => {
+                    return Err(format!(
+                        "HTTP trigger {place} must have either `component` or `static_response`"
+                    ));
+                }
             }
             if trigger.route == Route::Private(PrivateRoute { private: false }) {
-                return Err(format!("HTTP trigger {place}: route must be a path or `{{ private = true }}`"));
+                return Err(format!(
+                    "HTTP trigger {place}: route must be a path or `{{ private = true }}`"
+                ));
             }
         }
         for (index, trigger) in self.trigger.cron.iter().enumerate() {
@@ -258,7 +274,10 @@ mod tests {
         let manifest = Manifest::parse(SMALL).unwrap();
 
         assert_eq!(manifest.trigger.http[0].route, Route::Path("/...".into()));
-        assert_eq!(manifest.source(Path::new("/app/spin.toml"), "one"), Some(PathBuf::from("/app/one.wasm")));
+        assert_eq!(
+            manifest.source(Path::new("/app/spin.toml"), "one"),
+            Some(PathBuf::from("/app/one.wasm"))
+        );
     }
 
     #[test]
@@ -266,13 +285,22 @@ mod tests {
         let refusals = [
             (SMALL.replace("name =", "nom = 1\nname ="), "nom"),
             (SMALL.replace("[component.one]", "[component.one]\nfiles = []"), "files"),
-            (SMALL.replace("route =", "executor = { type = \"wagi\" }\nroute ="), "executor"),
+            (
+                SMALL.replace("route =", "executor = { type = \"wagi\" }\nroute ="),
+                "executor",
+            ),
             (SMALL.replace("[[trigger.http]]", "[[trigger.redis]]"), "redis"),
             (SMALL.replace("component = \"one\"", "component = \"two\""), "`two`"),
             (SMALL.replace("version = 2", "version = 1"), "spin_manifest_version"),
             (format!("{SMALL}\n[variables]\nBad = {{ required = true }}"), "Bad"),
-            (format!("{SMALL}\n[variables]\nboth = {{ required = true, default = \"\" }}"), "both"),
-            (format!("{SMALL}\n[[trigger.cron]]\ncron_expression = \"no\"\ncomponent = \"one\""), "`no`"),
+            (
+                format!("{SMALL}\n[variables]\nboth = {{ required = true, default = \"\" }}"),
+                "both",
+            ),
+            (
+                format!("{SMALL}\n[[trigger.cron]]\ncron_expression = \"no\"\ncomponent = \"one\""),
+                "`no`",
+            ),
             (SMALL.replace("\"/...\"", "{ private = false }"), "private"),
         ];
 

@@ -43,7 +43,10 @@ impl HostOptions {
             pool: PoolMode::default(),
             max_connections: 64,
             cache: None,
-            reuse: InstanceReuse { max_concurrent: 1, ..InstanceReuse::default() },
+            reuse: InstanceReuse {
+                max_concurrent: 1,
+                ..InstanceReuse::default()
+            },
             request_timeout: None,
             logs: LogSink::default(),
             cron: true,
@@ -76,6 +79,10 @@ pub struct InstanceReuse {
 
 impl Default for InstanceReuse {
     fn default() -> Self {
-        Self { max_requests: 128, max_concurrent: 16, idle: Duration::from_secs(1) }
+        Self {
+            max_requests: 128,
+            max_concurrent: 16,
+            idle: Duration::from_secs(1),
+        }
     }
 }

@@ -58,7 +58,12 @@ impl WasiHttpHooks for Outbound {
             let limits = Limits::new(options);
             let response = send(&component, request, limits).await?;
             let response = response.map(|body| {
-                LimitedBody { body: Some(body), limit: limits.between_bytes, sleep: None }.boxed_unsync()
+                LimitedBody {
+                    body: Some(body),
+                    limit: limits.between_bytes,
+                    sleep: None,
+                }
+                .boxed_unsync()
             });
             Ok((response, Box::new(std::future::ready(Ok(()))) as _))
         })
@@ -102,9 +107,16 @@ async fn send(
 
     // The client writes the header itself, by the URI.
     request.headers_mut().remove(HOST);
-    let app = component.app.get().and_then(std::sync::Weak::upgrade).ok_or(Error::ConfigurationError)?;
+    let app = component
+        .app
+        .get()
+        .and_then(std::sync::Weak::upgrade)
+        .ok_or(Error::ConfigurationError)?;
     if to_itself {
-        let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let path = request
+            .uri()
+            .path_and_query()
+            .map_or("/", http::uri::PathAndQuery::as_str);
         let uri = format!("http://{}{path}", app.address);
         *request.uri_mut() = uri.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
     } else if let Some(name) = internal_component(&host) {
@@ -128,7 +140,9 @@ impl Client {
     pub(crate) fn new() -> Result<Self, String> {
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .build(Connector { tls: TlsConnector::from(tls::client(None)?) });
+            .build(Connector {
+                tls: TlsConnector::from(tls::client(None)?),
+            });
         Ok(Self(client))
     }
 
@@ -148,7 +162,10 @@ tokio::task_local! {
 }
 
 fn request_error(error: &legacy::Error) -> Error {
-    match error.source().and_then(|source| source.downcast_ref::<ConnectFailure>()) {
+    match error
+        .source()
+        .and_then(|source| source.downcast_ref::<ConnectFailure>())
+    {
         Some(failure) => failure.into(),
         None => {
             tracing::warn!(?error, "outbound request failed");
@@ -181,9 +198,10 @@ impl From<&ConnectFailure> for Error {
     fn from(failure: &ConnectFailure) -> Self {
         match failure {
             ConnectFailure::NoHost => Self::HttpRequestUriInvalid,
-            ConnectFailure::UnknownHost => {
-                Self::DnsError { rcode: Some("address not available".to_owned()), info_code: Some(0) }
-            }
+            ConnectFailure::UnknownHost => Self::DnsError {
+                rcode: Some("address not available".to_owned()),
+                info_code: Some(0),
+            },
             ConnectFailure::TimedOut => Self::ConnectionTimeout,
             ConnectFailure::Refused => Self::ConnectionRefused,
             ConnectFailure::Tls => Self::TlsProtocolError,
@@ -215,12 +233,19 @@ impl tower_service::Service<Uri> for Connector {
 async fn connect(uri: &Uri, tls: &TlsConnector, limit: Duration) -> Result<Stream, ConnectFailure> {
     let secure = uri.scheme() == Some(&Scheme::HTTPS);
     let host = uri.host().ok_or(ConnectFailure::NoHost)?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let addresses: Vec<_> =
-        tokio::net::lookup_host((host, port)).await.map_err(|_| ConnectFailure::UnknownHost)?.collect();
+    let addresses: Vec<_> = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|_| ConnectFailure::UnknownHost)?
+        .collect();
 
-    let stream = timeout(limit, TcpStream::connect(&*addresses)).await.map_err(|_| ConnectFailure::TimedOut)?;
+    let stream = timeout(limit, TcpStream::connect(&*addresses))
+        .await
+        .map_err(|_| ConnectFailure::TimedOut)?;
     let stream = stream.map_err(|error| match error.kind() {
         io::ErrorKind::AddrNotAvailable => ConnectFailure::UnknownHost,
         _ => ConnectFailure::Refused,

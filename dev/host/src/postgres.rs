@@ -23,9 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Config;
 use tokio_postgres::config;
 use wasmtime::StoreContextMut;
-use wasmtime::component::{
-    Accessor, Destination, FutureReader, Resource, StreamProducer, StreamReader, StreamResult,
-};
+use wasmtime::component::{Accessor, Destination, FutureReader, Resource, StreamProducer, StreamReader, StreamResult};
 
 /// What the interface's functions fail with: an error for the guest.
 pub(crate) type Failure = wasmtime_wasi::TrappableError<Error>;
@@ -53,28 +51,38 @@ async fn open(component: &Component, address: &str, root: Option<String>) -> Res
 }
 
 fn check_address(component: &Component, address: &str) -> Result<(), Error> {
-    let config: Config = address.parse().map_err(|error: tokio_postgres::Error| Error::ConnectionFailed(error.to_string()))?;
+    let config: Config = address
+        .parse()
+        .map_err(|error: tokio_postgres::Error| Error::ConnectionFailed(error.to_string()))?;
     let ports = config.get_ports();
     for (index, host) in config.get_hosts().iter().enumerate() {
         let host = match host {
             config::Host::Tcp(host) => host,
             #[cfg(unix)]
             config::Host::Unix(_) => {
-                return Err(Error::ConnectionFailed("Unix sockets are not supported on WebAssembly".to_owned()));
+                return Err(Error::ConnectionFailed(
+                    "Unix sockets are not supported on WebAssembly".to_owned(),
+                ));
             }
         };
         let port = ports.get(index).or(if let [only] = ports { Some(only) } else { None });
         let target = port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
         if !component.allowed_hosts.allows(&target, "postgres") {
-            return Err(Error::ConnectionFailed(format!("address postgres://{target} is not permitted")));
+            return Err(Error::ConnectionFailed(format!(
+                "address postgres://{target} is not permitted"
+            )));
         }
     }
     Ok(())
 }
 
 async fn execute(lease: &Lease, statement: &str, parameters: Vec<ParameterValue>) -> Result<u64, Error> {
-    let parameters = parameters::to_sql(&parameters).map_err(|error| Error::ValueConversionFailed(format!("{error:?}")))?;
-    lease.execute(statement, &parameters).await.map_err(|error| query_failed(&error))
+    let parameters =
+        parameters::to_sql(&parameters).map_err(|error| Error::ValueConversionFailed(format!("{error:?}")))?;
+    lease
+        .execute(statement, &parameters)
+        .await
+        .map_err(|error| query_failed(&error))
 }
 
 /// Runs a statement; the columns are known with the first row.
@@ -84,11 +92,18 @@ async fn rows(
     parameters: Vec<ParameterValue>,
 ) -> Result<Pin<Box<dyn Stream<Item = Result<(Vec<Column>, Row), Error>> + Send>>, Error> {
     let parameters = parameters::to_sql(&parameters).map_err(|error| Error::BadParameter(format!("{error:?}")))?;
-    let rows = lease.query(statement, &parameters).await.map_err(|error| query_failed(&error))?;
+    let rows = lease
+        .query(statement, &parameters)
+        .await
+        .map_err(|error| query_failed(&error))?;
     let mut first = true;
     Ok(Box::pin(rows.map(move |row| {
         let row = row.map_err(|error| query_failed(&error))?;
-        let columns = if std::mem::take(&mut first) { convert::columns(&row) } else { Vec::new() };
+        let columns = if std::mem::take(&mut first) {
+            convert::columns(&row)
+        } else {
+            Vec::new()
+        };
         let values = convert::row(&row).map_err(|error| query_failed_text(format!("{error:?}")))?;
         Ok((columns, values))
     })))
@@ -96,7 +111,10 @@ async fn rows(
 
 async fn query(lease: &Lease, statement: &str, parameters: Vec<ParameterValue>) -> Result<RowSet, Error> {
     let mut incoming = rows(lease, statement, parameters).await?;
-    let mut set = RowSet { columns: Vec::new(), rows: Vec::new() };
+    let mut set = RowSet {
+        columns: Vec::new(),
+        rows: Vec::new(),
+    };
     let mut size = size_of::<RowSet>();
     while let Some(row) = incoming.next().await {
         let (columns, row) = row.map_err(|error| query_failed_text(format!("{:?}", anyhow::Error::from(error))))?;
@@ -220,7 +238,10 @@ fn query_failed(error: &tokio_postgres::Error) -> Error {
         code: details.code().code().to_owned(),
         message: details.message().to_owned(),
         detail: details.detail().map(str::to_owned),
-        extras: extras.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
+        extras: extras
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect(),
     }))
 }
 
@@ -266,7 +287,11 @@ impl Instance {
 
     fn builder(&self, builder: &Resource<Builder>) -> Result<(Arc<Component>, String, Option<String>), Failure> {
         let settings = self.table.get(builder).map_err(Failure::trap)?;
-        Ok((Arc::clone(&self.component), settings.address.clone(), settings.root.clone()))
+        Ok((
+            Arc::clone(&self.component),
+            settings.address.clone(),
+            settings.root.clone(),
+        ))
     }
 
     fn keep(&mut self, lease: Lease) -> Result<Resource<Lease>, Failure> {

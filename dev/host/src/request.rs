@@ -54,7 +54,12 @@ impl Origin {
 
 /// Removes what only concerns the connection, and a `Host` that only components may use.
 pub(crate) fn strip_transport_headers(headers: &mut HeaderMap) {
-    if headers.get(HOST).and_then(|host| host.to_str().ok()).and_then(internal_component).is_some() {
+    if headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .and_then(internal_component)
+        .is_some()
+    {
         headers.remove(HOST);
     }
     headers.remove(CONNECTION);
@@ -89,10 +94,17 @@ pub(crate) fn add_headers(
     named: &[(String, String)],
     origin: &Origin,
 ) -> Result<(), InvalidRequest> {
-    if let Some((name, _)) = parts.headers.iter().find(|(_, value)| std::str::from_utf8(value.as_bytes()).is_err()) {
+    if let Some((name, _)) = parts
+        .headers
+        .iter()
+        .find(|(_, value)| std::str::from_utf8(value.as_bytes()).is_err())
+    {
         return Err(InvalidRequest::HeaderNotText(name.clone()));
     }
-    let host = parts.headers.get(HOST).map_or("localhost", |host| host.to_str().unwrap_or_default());
+    let host = parts
+        .headers
+        .get(HOST)
+        .map_or("localhost", |host| host.to_str().unwrap_or_default());
     let path_and_query = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let full_url = text(&format!("http://{host}{path_and_query}"))?;
     let path_info = text(path_info)?;
@@ -107,7 +119,10 @@ pub(crate) fn add_headers(
     headers.append(CLIENT_ADDR, origin.0.clone());
     for (name, value) in named {
         // A segment's name that cannot be part of a header's name is left out.
-        if let Ok(name) = HeaderName::try_from(format!("spin-path-match-{}", name.replace('_', "-").to_ascii_lowercase())) {
+        if let Ok(name) = HeaderName::try_from(format!(
+            "spin-path-match-{}",
+            name.replace('_', "-").to_ascii_lowercase()
+        )) {
             headers.append(name, text(value)?);
         }
     }
@@ -142,7 +157,10 @@ mod tests {
         assert_eq!(named.uri, "http://example.com/path");
 
         assert_eq!(set_absolute_uri(&mut parts("/path", None)), Err(InvalidRequest::NoHost));
-        assert_eq!(set_absolute_uri(&mut parts("/path", Some("a b"))), Err(InvalidRequest::InvalidHost));
+        assert_eq!(
+            set_absolute_uri(&mut parts("/path", Some("a b"))),
+            Err(InvalidRequest::InvalidHost)
+        );
         assert_eq!(
             set_absolute_uri(&mut parts("http://one.example/", Some("two.example"))),
             Err(InvalidRequest::AmbiguousHost)

@@ -40,7 +40,8 @@ pub(crate) struct Match<'a> {
 impl RouteFacts {
     fn new(raw: &str) -> Result<Self, String> {
         let matched = based(raw);
-        let value = |text: &str| HeaderValue::from_str(text).map_err(|_| format!("route `{raw}` is not a valid header value"));
+        let value =
+            |text: &str| HeaderValue::from_str(text).map_err(|_| format!("route `{raw}` is not a valid header value"));
         Ok(Self {
             matched: value(&matched)?,
             raw: value(raw)?,
@@ -51,7 +52,11 @@ impl RouteFacts {
     /// The facts of a call from one component to another, which takes no route.
     pub(crate) fn internal() -> Self {
         let any = HeaderValue::from_static("/...");
-        Self { matched: any.clone(), raw: any, component: HeaderValue::from_static("") }
+        Self {
+            matched: any.clone(),
+            raw: any,
+            component: HeaderValue::from_static(""),
+        }
     }
 }
 
@@ -95,14 +100,25 @@ impl Router {
                 (false, true) => format!("/{rest}/"),
             },
         };
-        let named = captures.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Some(Match { target: found.handler(), path_info, named })
+        let named = captures
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Some(Match {
+            target: found.handler(),
+            path_info,
+            named,
+        })
     }
 }
 
 /// A route as the table has it: with a slash in front and none at the end.
 fn based(raw: &str) -> String {
-    let path = if raw.starts_with('/') { raw.to_owned() } else { format!("/{raw}") };
+    let path = if raw.starts_with('/') {
+        raw.to_owned()
+    } else {
+        format!("/{raw}")
+    };
     path.strip_suffix('/').map(str::to_owned).unwrap_or(path)
 }
 
@@ -131,7 +147,12 @@ mod tests {
 
     #[test]
     fn the_most_specific_route_wins() {
-        let router = router(&["/...", "/functions/v1/chat/...", "/functions/v1/chat/health", "/functions/..."]);
+        let router = router(&[
+            "/...",
+            "/functions/v1/chat/...",
+            "/functions/v1/chat/health",
+            "/functions/...",
+        ]);
         let rows = [
             ("/", "/...", "/"),
             ("/other/path", "/...", "/other/path"),
@@ -179,6 +200,10 @@ mod tests {
             static_response: None,
         };
 
-        assert!(Router::new(&[trigger("/a/..."), trigger("/b"), trigger("/b/")]).unwrap_err().contains("/b/"));
+        assert!(
+            Router::new(&[trigger("/a/..."), trigger("/b"), trigger("/b/")])
+                .unwrap_err()
+                .contains("/b/")
+        );
     }
 }

@@ -50,9 +50,14 @@ async fn serve(stream: TcpStream, client: SocketAddr, app: Arc<App>, mut stopped
     let origin = Origin::client(client);
     let service = service_fn(|request: Request<Incoming>| {
         let (app, origin) = (Arc::clone(&app), origin.clone());
-        async move { app.handle(request.map(|body| body.map_err(Error::from).boxed_unsync()), &origin).await }
+        async move {
+            app.handle(request.map(|body| body.map_err(Error::from).boxed_unsync()), &origin)
+                .await
+        }
     });
-    let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,

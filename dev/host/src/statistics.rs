@@ -90,7 +90,12 @@ impl Counter {
 }
 
 fn mean(sum: Duration, count: u64) -> Duration {
-    Duration::from_nanos(u64::try_from(sum.as_nanos()).unwrap_or(u64::MAX).checked_div(count).unwrap_or_default())
+    Duration::from_nanos(
+        u64::try_from(sum.as_nanos())
+            .unwrap_or(u64::MAX)
+            .checked_div(count)
+            .unwrap_or_default(),
+    )
 }
 
 #[cfg(test)]
@@ -99,9 +104,19 @@ mod tests {
 
     #[test]
     fn mean_is_over_all_instances() {
-        let one = ComponentStatistics { instances: 1, mean_instantiation: Duration::from_micros(40), ..Default::default() };
-        let three = ComponentStatistics { instances: 3, mean_instantiation: Duration::from_micros(20), ..one };
-        let statistics = Statistics { components: [("a".into(), one), ("b".into(), three)].into() };
+        let one = ComponentStatistics {
+            instances: 1,
+            mean_instantiation: Duration::from_micros(40),
+            ..Default::default()
+        };
+        let three = ComponentStatistics {
+            instances: 3,
+            mean_instantiation: Duration::from_micros(20),
+            ..one
+        };
+        let statistics = Statistics {
+            components: [("a".into(), one), ("b".into(), three)].into(),
+        };
 
         assert_eq!(statistics.total().instances, 4);
         assert_eq!(statistics.total().mean_instantiation, Duration::from_micros(25));

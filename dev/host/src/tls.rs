@@ -16,7 +16,9 @@ use tokio_rustls::client::TlsStream;
 
 /// A client that trusts the web's authorities, and the one in a PEM text if given; the error says what is wrong with the text.
 pub(crate) fn client(root: Option<&str>) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
     if let Some(pem) = root {
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())?;
         roots.add(certificate).map_err(|error| error.to_string())?;
@@ -40,7 +42,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for P
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<PostgresHandshake, InvalidDnsNameError> {
         let name = ServerName::try_from(domain.to_owned())?;
-        Ok(PostgresHandshake { connector: TlsConnector::from(Arc::clone(&self.0)), name })
+        Ok(PostgresHandshake {
+            connector: TlsConnector::from(Arc::clone(&self.0)),
+            name,
+        })
     }
 }
 
@@ -56,7 +61,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Postg
     type Future = Pin<Box<dyn Future<Output = io::Result<PostgresStream<S>>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        Box::pin(async move { self.connector.connect(self.name, stream).await.map(|stream| PostgresStream(Box::new(stream))) })
+        Box::pin(async move {
+            self.connector
+                .connect(self.name, stream)
+                .await
+                .map(|stream| PostgresStream(Box::new(stream)))
+        })
     }
 }
 
@@ -70,7 +80,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> tokio_postgres::tls::TlsStream for Postg
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for PostgresStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(context, buffer)
     }
 }

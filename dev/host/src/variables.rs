@@ -25,7 +25,9 @@ impl Values {
         if let Some(name) = given.keys().find(|name| !manifest.variables.contains_key(*name)) {
             return Err(HostError::UnknownVariable(name.clone()));
         }
-        let file = std::fs::read_to_string(folder.join(".env")).map(|text| parse_env_file(&text)).unwrap_or_default();
+        let file = std::fs::read_to_string(folder.join(".env"))
+            .map(|text| parse_env_file(&text))
+            .unwrap_or_default();
         let mut values = BTreeMap::new();
         for (name, variable) in &manifest.variables {
             let value = given
@@ -45,7 +47,10 @@ impl Values {
         while let Some((literal, expression)) = rest.split_once("{{") {
             let (name, after) = expression.split_once("}}").ok_or("unmatched '{{' in template")?;
             let name = name.trim();
-            let value = self.0.get(name).ok_or_else(|| format!("unknown variable `{name}` in template"))?;
+            let value = self
+                .0
+                .get(name)
+                .ok_or_else(|| format!("unknown variable `{name}` in template"))?;
             filled.push_str(literal);
             filled.push_str(value);
             rest = after;
@@ -74,7 +79,10 @@ impl ComponentVariables {
             check_name(name)?;
             resolved.insert(name.clone(), values.fill(template)?);
         }
-        Ok(Self { component: component.to_owned(), values: resolved })
+        Ok(Self {
+            component: component.to_owned(),
+            values: resolved,
+        })
     }
 
     /// A variable's value, or the error that Spin gives.
@@ -91,8 +99,9 @@ impl ComponentVariables {
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let reason = if name.is_empty() {
         "must not be empty".to_owned()
-    } else if let Some(invalid) =
-        name.chars().find(|character| !matches!(character, 'a'..='z' | '0'..='9' | '_'))
+    } else if let Some(invalid) = name
+        .chars()
+        .find(|character| !matches!(character, 'a'..='z' | '0'..='9' | '_'))
     {
         format!(
             "invalid character {invalid:?}. Variable names may contain only lower-case letters, numbers, and underscores."
@@ -125,12 +134,17 @@ fn unquote(value: &str) -> String {
             return inner.to_owned();
         }
     }
-    value.split_once(" #").map_or(value, |(before, _)| before.trim_end()).to_owned()
+    value
+        .split_once(" #")
+        .map_or(value, |(before, _)| before.trim_end())
+        .to_owned()
 }
 
 impl<T: Send> HostWithStore<T> for InstanceOf {
     async fn get(accessor: &Accessor<T, Self>, name: String) -> Result<String, Failure> {
-        accessor.with(|mut access| access.get().component.variables.get(&name)).map_err(Failure::from)
+        accessor
+            .with(|mut access| access.get().component.variables.get(&name))
+            .map_err(Failure::from)
     }
 }
 
@@ -145,13 +159,19 @@ mod tests {
     use super::*;
 
     fn values() -> Values {
-        Values(BTreeMap::from([("host".into(), "db.example".into()), ("empty".into(), String::new())]))
+        Values(BTreeMap::from([
+            ("host".into(), "db.example".into()),
+            ("empty".into(), String::new()),
+        ]))
     }
 
     #[test]
     fn templates_are_filled_in() {
         assert_eq!(values().fill("plain").unwrap(), "plain");
-        assert_eq!(values().fill("postgres://{{ host }}:5432/{{host}}").unwrap(), "postgres://db.example:5432/db.example");
+        assert_eq!(
+            values().fill("postgres://{{ host }}:5432/{{host}}").unwrap(),
+            "postgres://db.example:5432/db.example"
+        );
         assert_eq!(values().fill("[{{ empty }}]").unwrap(), "[]");
         assert!(values().fill("{{ nobody }}").unwrap_err().contains("nobody"));
         assert!(values().fill("{{ host").is_err());

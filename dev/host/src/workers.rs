@@ -11,7 +11,9 @@ use tokio::time::Sleep;
 use wasmtime::component::GuestTaskId;
 use wasmtime::{Store, StoreContextMut};
 use wasmtime_wasi_http::WasiHttpView;
-use wasmtime_wasi_http::handler::{self, HandlerState, Proxy, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus};
+use wasmtime_wasi_http::handler::{
+    self, HandlerState, Proxy, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
+};
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 /// Makes a component's instances.
@@ -36,7 +38,9 @@ impl HandlerState for Workers {
 
         let counters = &self.component.counters;
         counters.instances.add(1);
-        counters.instantiation_nanoseconds.add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        counters
+            .instantiation_nanoseconds
+            .add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
 
         Ok(handler::Instance {
             store,
@@ -61,7 +65,11 @@ pub(crate) struct Expiration {
 
 impl Expiration {
     fn new(idle: Duration, request_timeout: Option<Duration>) -> Self {
-        Self { idle, request_timeout, sleep: Box::pin(tokio::time::sleep(idle)) }
+        Self {
+            idle,
+            request_timeout,
+            sleep: Box::pin(tokio::time::sleep(idle)),
+        }
     }
 }
 

@@ -314,7 +314,10 @@ fn workspace_profile(row: &WorkspaceRow) -> WorkspaceProfile {
 
 fn history_message(row: &HistoryRow) -> HistoryMessage {
     let speaker = match row.sender_kind {
-        SenderKind::Agent => Speaker::Agent(row.sender_id.map(AgentId), row.sender_name.clone()),
+        SenderKind::Agent => {
+            let id = row.sender_id.as_deref().and_then(|id| id.parse::<AgentId>().ok());
+            Speaker::Agent(id, row.sender_name.clone())
+        }
         SenderKind::User | SenderKind::Outside | SenderKind::System => Speaker::Person(row.sender_name.clone()),
     };
     HistoryMessage {

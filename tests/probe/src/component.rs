@@ -9,8 +9,8 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use spin_sdk::http::{BoxBody, FullBody, Request, Response, body, body::IncomingBodyExt, box_body};
 use spin_sdk::{http_service, variables};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What a route answers.
@@ -58,12 +58,16 @@ async fn handle(request: Request) -> Answer {
 
 /// The value of `name=` in a query string, as it stands.
 pub(crate) fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// The number in `name=`, or a default.
 pub(crate) fn number(query: &str, name: &str, default: u64) -> u64 {
-    parameter(query, name).and_then(|text| text.parse().ok()).unwrap_or(default)
+    parameter(query, name)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 /// A JSON answer with its length.
@@ -115,7 +119,10 @@ fn headers(request: &Request) -> Answer {
         .iter()
         .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
         .collect();
-    json_answer(StatusCode::OK, &json!({ "uri": request.uri().to_string(), "headers": headers }))
+    json_answer(
+        StatusCode::OK,
+        &json!({ "uri": request.uri().to_string(), "headers": headers }),
+    )
 }
 
 fn environment() -> Answer {
@@ -136,7 +143,10 @@ fn environment() -> Answer {
 
 fn instance() -> Answer {
     let id = INSTANCE.get_or_init(|| spin_sdk::wasip3::random::random::get_random_u64());
-    json_answer(StatusCode::OK, &json!({ "instance": format!("{id:016x}"), "requests": REQUESTS.load(Ordering::Relaxed) }))
+    json_answer(
+        StatusCode::OK,
+        &json!({ "instance": format!("{id:016x}"), "requests": REQUESTS.load(Ordering::Relaxed) }),
+    )
 }
 
 /// Traps, after `ms` milliseconds.
@@ -148,7 +158,8 @@ async fn trap(query: &str) -> Answer {
 
 /// Computes without ever yielding for about `ms` milliseconds, or for ever.
 fn spin(query: &str) -> Answer {
-    let deadline = parameter(query, "ms").map(|_| std::time::Instant::now() + Duration::from_millis(number(query, "ms", 0)));
+    let deadline =
+        parameter(query, "ms").map(|_| std::time::Instant::now() + Duration::from_millis(number(query, "ms", 0)));
     let mut turns = 0_u64;
     while deadline.is_none_or(|deadline| std::time::Instant::now() < deadline) {
         turns = std::hint::black_box(turns.wrapping_add(1));
@@ -162,7 +173,11 @@ async fn sleep(query: &str) -> Answer {
 }
 
 /// Writes `lines` lines to stdout and as many to stderr, after `ms` milliseconds.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "writing to the log is what this route is for")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "writing to the log is what this route is for"
+)]
 async fn log(query: &str) -> Answer {
     spin_sdk::time::sleep(Duration::from_millis(number(query, "ms", 0))).await;
     let text = parameter(query, "text").unwrap_or("line");

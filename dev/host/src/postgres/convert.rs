@@ -16,13 +16,20 @@ type SqlError = Box<dyn std::error::Error + Sync + Send>;
 pub(crate) fn columns(row: &Row) -> Vec<Column> {
     row.columns()
         .iter()
-        .map(|column| Column { name: column.name().to_owned(), data_type: data_type(column.type_()) })
+        .map(|column| Column {
+            name: column.name().to_owned(),
+            data_type: data_type(column.type_()),
+        })
         .collect()
 }
 
 /// The values of a row; an error if one cannot be read as what its column says.
 pub(crate) fn row(row: &Row) -> anyhow::Result<Vec<DbValue>> {
-    row.columns().iter().enumerate().map(|(index, column)| value(row, index, column.type_())).collect()
+    row.columns()
+        .iter()
+        .enumerate()
+        .map(|(index, column)| value(row, index, column.type_()))
+        .collect()
 }
 
 /// About how much memory a row takes.
@@ -87,10 +94,16 @@ fn value(row: &Row, index: usize, kind: &Type) -> anyhow::Result<DbValue> {
         Type::DATE => try_get(row, index, date),
         Type::TIME => try_get(row, index, time),
         Type::UUID => get(row, index, |id: Uuid| DbValue::Uuid(id.to_string())),
-        Type::JSONB => try_get(row, index, |json: serde_json::Value| Ok(DbValue::Jsonb(serde_json::to_vec(&json)?))),
+        Type::JSONB => try_get(row, index, |json: serde_json::Value| {
+            Ok(DbValue::Jsonb(serde_json::to_vec(&json)?))
+        }),
         Type::NUMERIC => get(row, index, |number: Decimal| DbValue::Decimal(number.to_string())),
-        Type::INT4_RANGE => get(row, index, |range: Range<i32>| DbValue::RangeInt32(ends(&range, |end| *end))),
-        Type::INT8_RANGE => get(row, index, |range: Range<i64>| DbValue::RangeInt64(ends(&range, |end| *end))),
+        Type::INT4_RANGE => get(row, index, |range: Range<i32>| {
+            DbValue::RangeInt32(ends(&range, |end| *end))
+        }),
+        Type::INT8_RANGE => get(row, index, |range: Range<i64>| {
+            DbValue::RangeInt64(ends(&range, |end| *end))
+        }),
         Type::NUM_RANGE => get(row, index, |range: Range<RangeDecimal>| {
             DbValue::RangeDecimal(ends(&range, |end| end.0.to_string()))
         }),
@@ -118,7 +131,11 @@ fn try_get<'a, T: FromSql<'a>>(
 }
 
 fn date(value: NaiveDate) -> anyhow::Result<DbValue> {
-    Ok(DbValue::Date((value.year(), value.month().try_into()?, value.day().try_into()?)))
+    Ok(DbValue::Date((
+        value.year(),
+        value.month().try_into()?,
+        value.day().try_into()?,
+    )))
 }
 
 fn time(value: NaiveTime) -> anyhow::Result<DbValue> {
@@ -153,7 +170,10 @@ fn ends<T: postgres_range::Normalizable + PartialOrd, W>(range: &Range<T>, read:
         };
         (read(&bound.value), kind)
     }
-    (range.lower().map(|bound| end(bound, &read)), range.upper().map(|bound| end(bound, &read)))
+    (
+        range.lower().map(|bound| end(bound, &read)),
+        range.upper().map(|bound| end(bound, &read)),
+    )
 }
 
 impl<'a> FromSql<'a> for Interval {
@@ -161,7 +181,11 @@ impl<'a> FromSql<'a> for Interval {
         if raw.len() != 16 {
             return Err("unexpected binary format for Postgres INTERVAL".into());
         }
-        Ok(Self { micros: raw.get_i64(), days: raw.get_i32(), months: raw.get_i32() })
+        Ok(Self {
+            micros: raw.get_i64(),
+            days: raw.get_i32(),
+            months: raw.get_i32(),
+        })
     }
 
     fn accepts(kind: &Type) -> bool {

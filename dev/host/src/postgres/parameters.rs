@@ -29,7 +29,9 @@ fn one_to_sql(value: &ParameterValue) -> anyhow::Result<Parameter> {
         ParameterValue::Str(value) => Box::new(value.clone()),
         ParameterValue::Binary(value) => Box::new(value.clone()),
         ParameterValue::Date((year, month, day)) => Box::new(date(*year, *month, *day)?),
-        ParameterValue::Time((hour, minute, second, nanosecond)) => Box::new(time(*hour, *minute, *second, *nanosecond)?),
+        ParameterValue::Time((hour, minute, second, nanosecond)) => {
+            Box::new(time(*hour, *minute, *second, *nanosecond)?)
+        }
         ParameterValue::Datetime((year, month, day, hour, minute, second, nanosecond)) => Box::new(NaiveDateTime::new(
             date(*year, *month, *day)?,
             time(*hour, *minute, *second, *nanosecond)?,
@@ -47,15 +49,19 @@ fn one_to_sql(value: &ParameterValue) -> anyhow::Result<Parameter> {
         ParameterValue::RangeInt64((lower, upper)) => Box::new(range(*lower, *upper)),
         ParameterValue::RangeDecimal((lower, upper)) => {
             let end = |end: &Option<(String, RangeBoundKind)>| {
-                end.as_ref().map(|(text, kind)| anyhow::Ok((RangeDecimal(decimal(text)?), *kind))).transpose()
+                end.as_ref()
+                    .map(|(text, kind)| anyhow::Ok((RangeDecimal(decimal(text)?), *kind)))
+                    .transpose()
             };
             Box::new(range(end(lower)?, end(upper)?))
         }
         ParameterValue::ArrayInt32(values) => Box::new(values.clone()),
         ParameterValue::ArrayInt64(values) => Box::new(values.clone()),
         ParameterValue::ArrayDecimal(values) => {
-            let values: Vec<Option<Decimal>> =
-                values.iter().map(|value| value.as_deref().map(decimal).transpose()).collect::<anyhow::Result<_>>()?;
+            let values: Vec<Option<Decimal>> = values
+                .iter()
+                .map(|value| value.as_deref().map(decimal).transpose())
+                .collect::<anyhow::Result<_>>()?;
             Box::new(values)
         }
         ParameterValue::ArrayStr(values) => Box::new(values.clone()),
@@ -168,7 +174,10 @@ mod tests {
             (ParameterValue::Jsonb(b"{".to_vec()), "invalid JSON {"),
             (ParameterValue::Decimal("1,5".into()), "invalid decimal"),
             (ParameterValue::Timestamp(i64::MAX), "invalid epoch timestamp"),
-            (ParameterValue::ArrayDecimal(vec![None, Some("x".into())]), "invalid decimal x"),
+            (
+                ParameterValue::ArrayDecimal(vec![None, Some("x".into())]),
+                "invalid decimal x",
+            ),
         ];
 
         for (value, reason) in refusals {

@@ -5,9 +5,9 @@
 //! rolled back and reset whether it seems needed or not, since a session can be changed from inside any function.
 
 use super::Error;
+use crate::PoolMode;
 use crate::statistics::Counters;
 use crate::tls::{self, PostgresTls};
-use crate::PoolMode;
 use deadpool_postgres::{Hook, Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -51,7 +51,13 @@ pub(crate) struct Pools {
 impl Pools {
     /// Pools without connections; `runtime` is where they are cleaned.
     pub(crate) fn new(mode: PoolMode, max_connections: usize, runtime: Handle, counters: Arc<Counters>) -> Self {
-        Self { mode, max_connections, runtime, counters, pools: moka::sync::Cache::new(ADDRESSES) }
+        Self {
+            mode,
+            max_connections,
+            runtime,
+            counters,
+            pools: moka::sync::Cache::new(ADDRESSES),
+        }
     }
 
     /// Takes a connection out, or opens one; `root` is the PEM of an authority to trust.
@@ -91,12 +97,13 @@ impl Pools {
             PoolMode::Spin => QueueMode::Fifo,
         };
         let (opened, recycled) = (Arc::clone(&self.counters), Arc::clone(&self.counters));
-        let mut builder = Pool::builder(manager).max_size(self.max_connections).queue_mode(queue_mode).post_create(
-            Hook::sync_fn(move |_, _| {
+        let mut builder = Pool::builder(manager)
+            .max_size(self.max_connections)
+            .queue_mode(queue_mode)
+            .post_create(Hook::sync_fn(move |_, _| {
                 opened.connections.add(1);
                 Ok(())
-            }),
-        );
+            }));
         if self.mode == PoolMode::Spin {
             builder = builder.post_recycle(Hook::sync_fn(move |_, _| {
                 recycled.exchanges.add(1);
@@ -134,7 +141,11 @@ pub struct Connection {
 
 impl Connection {
     /// Runs a statement and answers how many rows it touched.
-    pub(crate) async fn execute(&self, statement: &str, parameters: &[Parameter]) -> Result<u64, tokio_postgres::Error> {
+    pub(crate) async fn execute(
+        &self,
+        statement: &str,
+        parameters: &[Parameter],
+    ) -> Result<u64, tokio_postgres::Error> {
         let object = self.object();
         self.settled(async {
             match self.mode {
@@ -223,13 +234,19 @@ impl Connection {
         &self,
         operation: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, tokio_postgres::Error> {
-        let abandoned = Abandoned { connection: self, over: false };
+        let abandoned = Abandoned {
+            connection: self,
+            over: false,
+        };
         let outcome = operation.await;
         abandoned.over(outcome.as_ref().err().is_none_or(|error| error.as_db_error().is_some()));
         outcome
     }
 
-    #[expect(clippy::expect_used, reason = "the object is there until the drop, which is the last thing to happen")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the object is there until the drop, which is the last thing to happen"
+    )]
     fn object(&self) -> &Object {
         self.object.as_ref().expect("a connection in use")
     }

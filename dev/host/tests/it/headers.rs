@@ -31,19 +31,28 @@ async fn component_learns_its_route_and_the_client() {
         ("spin-path-info", "/headers"),
         ("spin-raw-component-route", "/probe/..."),
     ];
-    assert_eq!(others, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(
+        others,
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
 }
 
 #[tokio::test]
 async fn what_a_client_claims_stays_in_front_as_in_spin() {
     let app = TestApp::start(&manifest("")).await;
 
-    let request = app.client.get(format!("{}/headers", app.host.url())).header("spin-client-addr", "1.2.3.4:5");
+    let request = app
+        .client
+        .get(format!("{}/headers", app.host.url()))
+        .header("spin-client-addr", "1.2.3.4:5");
     let answer: Value = request.send().await.unwrap().json().await.unwrap();
 
     let headers = spin_headers(&answer);
-    let addresses: Vec<_> =
-        headers.iter().filter(|(name, _)| name == "spin-client-addr").map(|(_, value)| value.as_str()).collect();
+    let addresses: Vec<_> = headers
+        .iter()
+        .filter(|(name, _)| name == "spin-client-addr")
+        .map(|(_, value)| value.as_str())
+        .collect();
     assert_eq!(addresses.len(), 2);
     assert_eq!(addresses[0], "1.2.3.4:5");
     assert!(addresses[1].starts_with("127.0.0.1:"));
@@ -53,7 +62,9 @@ async fn what_a_client_claims_stays_in_front_as_in_spin() {
 async fn connection_header_is_not_passed_on() {
     let app = TestApp::start(&manifest("")).await;
 
-    let answer = app.raw("GET /headers HTTP/1.1\r\nHost: x.example\r\nConnection: close\r\n\r\n").await;
+    let answer = app
+        .raw("GET /headers HTTP/1.1\r\nHost: x.example\r\nConnection: close\r\n\r\n")
+        .await;
 
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(!answer.contains("\"connection\""), "{answer}");
@@ -65,8 +76,16 @@ async fn request_without_a_host_is_not_answered() {
     let app = TestApp::start(&manifest("")).await;
 
     assert_eq!(app.raw("GET /headers HTTP/1.1\r\n\r\n").await, "");
-    assert_eq!(app.raw("GET /headers HTTP/1.1\r\nHost: probe.spin.internal\r\n\r\n").await, "");
-    assert_eq!(app.raw("GET http://a.example/headers HTTP/1.1\r\nHost: b.example\r\n\r\n").await, "");
+    assert_eq!(
+        app.raw("GET /headers HTTP/1.1\r\nHost: probe.spin.internal\r\n\r\n")
+            .await,
+        ""
+    );
+    assert_eq!(
+        app.raw("GET http://a.example/headers HTTP/1.1\r\nHost: b.example\r\n\r\n")
+            .await,
+        ""
+    );
     assert_eq!(app.host.statistics().total().requests, 0);
 }
 
@@ -75,7 +94,13 @@ async fn header_that_is_not_text_is_a_500() {
     let app = TestApp::start(&manifest("")).await;
 
     let value = reqwest::header::HeaderValue::from_bytes(b"\xff").unwrap();
-    let response = app.client.get(format!("{}/headers", app.host.url())).header("x-bytes", value).send().await.unwrap();
+    let response = app
+        .client
+        .get(format!("{}/headers", app.host.url()))
+        .header("x-bytes", value)
+        .send()
+        .await
+        .unwrap();
 
     assert_eq!(response.status(), 500);
     assert_eq!(response.text().await.unwrap(), "");
@@ -104,5 +129,8 @@ async fn call_between_components_has_no_client() {
         ("spin-path-info", "/headers"),
         ("spin-raw-component-route", "/..."),
     ];
-    assert_eq!(spin_headers(&inner), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(
+        spin_headers(&inner),
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
 }

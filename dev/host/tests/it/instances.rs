@@ -23,7 +23,10 @@ async fn instance_is_reused_until_it_has_served_its_requests() {
 
     let names: HashSet<_> = served.iter().map(|(name, _)| name).collect();
     assert_eq!(names.len(), 2);
-    assert_eq!(served.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [1, 2, 3, 1, 2, 3]);
+    assert_eq!(
+        served.iter().map(|(_, count)| *count).collect::<Vec<_>>(),
+        [1, 2, 3, 1, 2, 3]
+    );
     let statistics = app.host.statistics().components["probe"];
     assert_eq!((statistics.requests, statistics.instances), (6, 2));
     assert!(statistics.mean_instantiation > Duration::ZERO);

@@ -2,6 +2,13 @@
 //!
 //! What needs a database is in the project's own tests, which have one.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
 mod headers;
 mod instances;
 mod lifecycle;

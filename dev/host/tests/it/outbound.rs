@@ -29,8 +29,17 @@ async fn other_hosts_are_denied() {
     let upstream = Upstream::echo().await;
     let app = TestApp::start(&manifest("allowed_outbound_hosts = [\"https://api.example:443\"]")).await;
 
-    for url in [upstream.url(), "http://api.example/".into(), "http://probe.spin.internal/".into(), "http://self.alt/".into()] {
-        assert_eq!(app.json(&format!("/outbound?url={url}")).await, json!({ "error": "HttpRequestDenied" }), "{url}");
+    for url in [
+        upstream.url(),
+        "http://api.example/".into(),
+        "http://probe.spin.internal/".into(),
+        "http://self.alt/".into(),
+    ] {
+        assert_eq!(
+            app.json(&format!("/outbound?url={url}")).await,
+            json!({ "error": "HttpRequestDenied" }),
+            "{url}"
+        );
     }
     assert_eq!(upstream.connections.load(Ordering::SeqCst), 0);
 }
@@ -45,7 +54,10 @@ async fn allowed_hosts_may_come_from_variables() {
     })
     .await;
 
-    assert_eq!(app.json(&format!("/outbound?url={}/", upstream.url())).await["status"], 200);
+    assert_eq!(
+        app.json(&format!("/outbound?url={}/", upstream.url())).await["status"],
+        200
+    );
 }
 
 #[tokio::test]
@@ -89,41 +101,61 @@ async fn first_byte_limit_is_kept() {
     .await;
     let app = TestApp::start(&manifest(LOOPBACK)).await;
 
-    let answer = app.json(&format!("/outbound?first_byte=100&url={}/", upstream.url())).await;
+    let answer = app
+        .json(&format!("/outbound?first_byte=100&url={}/", upstream.url()))
+        .await;
 
     assert_eq!(answer, json!({ "error": "ConnectionReadTimeout" }));
-    eventually("the connection's end", async || upstream.closed.load(Ordering::SeqCst) == 1).await;
+    eventually("the connection's end", async || {
+        upstream.closed.load(Ordering::SeqCst) == 1
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn between_bytes_limit_is_kept() {
     let upstream = Upstream::start(|mut stream| async move {
         read_request(&mut stream).await?;
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345").await?;
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345")
+            .await?;
         stream.read_u8().await.map(drop)
     })
     .await;
     let app = TestApp::start(&manifest(LOOPBACK)).await;
 
-    let answer = app.json(&format!("/outbound?between_bytes=100&url={}/", upstream.url())).await;
+    let answer = app
+        .json(&format!("/outbound?between_bytes=100&url={}/", upstream.url()))
+        .await;
 
     assert_eq!(answer, json!({ "status": 200, "body_error": "ConnectionReadTimeout" }));
-    eventually("the connection's end", async || upstream.closed.load(Ordering::SeqCst) == 1).await;
+    eventually("the connection's end", async || {
+        upstream.closed.load(Ordering::SeqCst) == 1
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn dropping_a_response_closes_its_connection() {
     let upstream = Upstream::start(|mut stream| async move {
         read_request(&mut stream).await?;
-        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n").await?;
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+            .await?;
         stream.read_u8().await.map(drop)
     })
     .await;
     let app = TestApp::start(&manifest(LOOPBACK)).await;
 
-    assert_eq!(app.json(&format!("/abandon?url={}/", upstream.url())).await, json!({ "first": "first" }));
+    assert_eq!(
+        app.json(&format!("/abandon?url={}/", upstream.url())).await,
+        json!({ "first": "first" })
+    );
 
-    eventually("the connection's end", async || upstream.closed.load(Ordering::SeqCst) == 1).await;
+    eventually("the connection's end", async || {
+        upstream.closed.load(Ordering::SeqCst) == 1
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -147,12 +179,18 @@ async fn trap_of_a_called_component_is_its_500() {
     let manifest = format!(
         "{}[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n[[trigger.http]]\nroute = {{ private = true }}\ncomponent = \"inner\"\n{}{}",
         head(),
-        component("probe", "allowed_outbound_hosts = [\"http://inner.spin.internal\", \"*://*:*\"]"),
+        component(
+            "probe",
+            "allowed_outbound_hosts = [\"http://inner.spin.internal\", \"*://*:*\"]"
+        ),
         component("inner", ""),
     );
     let app = TestApp::start(&manifest).await;
 
-    assert_eq!(app.json("/outbound?url=http://inner.spin.internal/trap").await["status"], 500);
+    assert_eq!(
+        app.json("/outbound?url=http://inner.spin.internal/trap").await["status"],
+        500
+    );
     let unknown = app.json("/outbound?url=http://nobody.spin.internal/").await;
     assert_eq!(unknown, json!({ "error": "HttpRequestDenied" }));
 }

@@ -29,7 +29,13 @@ async fn body_goes_to_the_component_and_back() {
     let app = TestApp::start(&manifest("")).await;
     let body = "0123456789".repeat(100_000);
 
-    let response = app.client.post(format!("{}/echo", app.host.url())).body(body.clone()).send().await.unwrap();
+    let response = app
+        .client
+        .post(format!("{}/echo", app.host.url()))
+        .body(body.clone())
+        .send()
+        .await
+        .unwrap();
 
     assert_eq!(response.content_length(), Some(1_000_000));
     assert_eq!(response.text().await.unwrap(), body);
@@ -63,7 +69,9 @@ async fn private_component_is_reached_by_others_only() {
 
     assert_eq!(app.get("/inner").await.status(), 404);
     assert_eq!(app.get("/").await.status(), 404);
-    let answer = app.json("/probe/outbound?url=http://inner.spin.internal/headers?a=b").await;
+    let answer = app
+        .json("/probe/outbound?url=http://inner.spin.internal/headers?a=b")
+        .await;
     assert_eq!(answer["status"], 200);
     assert_eq!(app.host.statistics().components["inner"].requests, 1);
 }

@@ -13,7 +13,10 @@ async fn pieces_arrive_as_they_are_sent() {
     let first = response.chunk().await.unwrap().unwrap();
 
     assert_eq!(first, "chunk 0\n");
-    assert!(begun.elapsed() < Duration::from_millis(1500), "the first piece waited for the second");
+    assert!(
+        begun.elapsed() < Duration::from_millis(1500),
+        "the first piece waited for the second"
+    );
     assert_eq!(response.chunk().await.unwrap().unwrap(), "chunk 1\n");
 }
 
@@ -21,7 +24,9 @@ async fn pieces_arrive_as_they_are_sent() {
 async fn response_of_another_server_streams_through() {
     let upstream = Upstream::start(|mut stream| async move {
         read_request(&mut stream).await?;
-        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n").await?;
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+            .await?;
         tokio::time::sleep(Duration::from_secs(2)).await;
         stream.write_all(b"4\r\nlast\r\n0\r\n\r\n").await
     })
@@ -32,7 +37,10 @@ async fn response_of_another_server_streams_through() {
     let mut response = app.get(&format!("/relay?url={}/", upstream.url())).await;
 
     assert_eq!(response.chunk().await.unwrap().unwrap(), "first");
-    assert!(begun.elapsed() < Duration::from_millis(1500), "the first piece waited for the second");
+    assert!(
+        begun.elapsed() < Duration::from_millis(1500),
+        "the first piece waited for the second"
+    );
     assert_eq!(response.chunk().await.unwrap().unwrap(), "last");
     assert_eq!(response.chunk().await.unwrap(), None);
 }

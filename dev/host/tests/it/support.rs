@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The probe, built once.
-pub fn probe() -> &'static Path {
+pub(crate) fn probe() -> &'static Path {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
     PROBE.get_or_init(|| {
         let output = Command::new(env!("CARGO"))
@@ -39,41 +39,45 @@ pub fn probe() -> &'static Path {
 }
 
 /// A manifest whose only component is the probe, at every path; `fields` are more lines of the component.
-pub fn manifest(fields: &str) -> String {
-    format!("{}\n[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n{}", head(), component("probe", fields))
+pub(crate) fn manifest(fields: &str) -> String {
+    format!(
+        "{}\n[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n{}",
+        head(),
+        component("probe", fields)
+    )
 }
 
 /// What every manifest begins with.
-pub fn head() -> String {
+pub(crate) fn head() -> String {
     "spin_manifest_version = 2\n[application]\nname = \"test\"\n".to_owned()
 }
 
 /// The probe under another name.
-pub fn component(id: &str, fields: &str) -> String {
+pub(crate) fn component(id: &str, fields: &str) -> String {
     format!("[component.{id}]\nsource = {:?}\n{fields}\n", probe().to_str().unwrap())
 }
 
 /// An application that runs, its log, and a client.
-pub struct TestApp {
-    pub host: Host,
-    pub log: Arc<MemoryLog>,
-    pub client: reqwest::Client,
-    pub folder: TempDir,
+pub(crate) struct TestApp {
+    pub(crate) host: Host,
+    pub(crate) log: Arc<MemoryLog>,
+    pub(crate) client: reqwest::Client,
+    pub(crate) folder: TempDir,
 }
 
 impl TestApp {
     /// Runs a manifest.
-    pub async fn start(manifest: &str) -> Self {
+    pub(crate) async fn start(manifest: &str) -> Self {
         Self::start_with(manifest, |_| {}).await
     }
 
     /// Runs a manifest with other options than the usual.
-    pub async fn start_with(manifest: &str, change: impl FnOnce(&mut HostOptions)) -> Self {
+    pub(crate) async fn start_with(manifest: &str, change: impl FnOnce(&mut HostOptions)) -> Self {
         Self::try_start(manifest, change).await.unwrap()
     }
 
     /// Tries to run a manifest.
-    pub async fn try_start(manifest: &str, change: impl FnOnce(&mut HostOptions)) -> Result<Self, HostError> {
+    pub(crate) async fn try_start(manifest: &str, change: impl FnOnce(&mut HostOptions)) -> Result<Self, HostError> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("spin.toml"), manifest).unwrap();
         let log = Arc::new(MemoryLog::default());
@@ -82,21 +86,30 @@ impl TestApp {
         options.cache = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled"));
         change(&mut options);
         let host = Host::start(options).await?;
-        Ok(Self { host, log, client: reqwest::Client::new(), folder })
+        Ok(Self {
+            host,
+            log,
+            client: reqwest::Client::new(),
+            folder,
+        })
     }
 
     /// Gets a path.
-    pub async fn get(&self, path: &str) -> reqwest::Response {
-        self.client.get(format!("{}{path}", self.host.url())).send().await.unwrap()
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
+        self.client
+            .get(format!("{}{path}", self.host.url()))
+            .send()
+            .await
+            .unwrap()
     }
 
     /// Gets a path's JSON.
-    pub async fn json(&self, path: &str) -> Value {
+    pub(crate) async fn json(&self, path: &str) -> Value {
         self.get(path).await.json().await.unwrap()
     }
 
     /// Sends bytes as they are and reads until the host closes the connection.
-    pub async fn raw(&self, request: &str) -> String {
+    pub(crate) async fn raw(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.host.address()).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
@@ -106,7 +119,7 @@ impl TestApp {
     }
 
     /// Waits until the probe has logged a line that contains `text`.
-    pub async fn logged(&self, text: &str) {
+    pub(crate) async fn logged(&self, text: &str) {
         eventually(&format!("a log line with {text:?}"), async || {
             self.log.lines("probe").iter().any(|line| line.contains(text))
         })
@@ -115,7 +128,7 @@ impl TestApp {
 }
 
 /// Waits until a condition holds.
-pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
     let begun = Instant::now();
     while !condition().await {
         assert!(begun.elapsed() < DEADLINE, "waited in vain for {what}");
@@ -124,16 +137,16 @@ pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
 }
 
 /// A server for the probe to call: each connection is handed to a function.
-pub struct Upstream {
-    pub address: std::net::SocketAddr,
-    pub connections: Arc<AtomicUsize>,
+pub(crate) struct Upstream {
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) connections: Arc<AtomicUsize>,
     /// Connections that have ended.
-    pub closed: Arc<AtomicUsize>,
+    pub(crate) closed: Arc<AtomicUsize>,
 }
 
 impl Upstream {
     /// Serves each connection with `serve`.
-    pub async fn start<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    pub(crate) async fn start<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
     where
         F: Future<Output = std::io::Result<()>> + Send + 'static,
     {
@@ -152,11 +165,15 @@ impl Upstream {
                 });
             }
         });
-        Self { address, connections, closed }
+        Self {
+            address,
+            connections,
+            closed,
+        }
     }
 
     /// Answers every request with its body, for as long as the client keeps the connection.
-    pub async fn echo() -> Self {
+    pub(crate) async fn echo() -> Self {
         Self::start(|mut stream| async move {
             while let Some(request) = read_request(&mut stream).await? {
                 let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", request.body.len());
@@ -168,18 +185,18 @@ impl Upstream {
     }
 
     /// The server's address as an HTTP URL.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 }
 
 /// A request as a server sees it.
-pub struct RawRequest {
-    pub body: Vec<u8>,
+pub(crate) struct RawRequest {
+    pub(crate) body: Vec<u8>,
 }
 
 /// Reads one request with a body of a known length, or none at the end of the connection.
-pub async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<RawRequest>> {
+pub(crate) async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<RawRequest>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -191,8 +208,18 @@ pub async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<RawR
     let head = String::from_utf8_lossy(&head).to_lowercase();
     let mut body = Vec::new();
     if head.contains("transfer-encoding: chunked") {
-        while !body.ends_with(b"0\r\n\r\n") {
-            body.push(stream.read_u8().await?);
+        loop {
+            let mut size = Vec::new();
+            while !size.ends_with(b"\r\n") {
+                size.push(stream.read_u8().await?);
+            }
+            let size = usize::from_str_radix(String::from_utf8_lossy(&size).trim(), 16).unwrap();
+            let mut chunk = vec![0; size + 2];
+            stream.read_exact(&mut chunk).await?;
+            body.extend_from_slice(&chunk[..size]);
+            if size == 0 {
+                break;
+            }
         }
     } else if let Some((_, rest)) = head.split_once("content-length: ") {
         let length: usize = rest.split("\r\n").next().unwrap().parse().unwrap();

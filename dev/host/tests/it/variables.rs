@@ -36,15 +36,30 @@ async fn value_comes_from_the_options_then_the_env_file_then_the_default() {
     })
     .await;
 
-    assert_eq!(app.json("/variables/plain").await, json!({ "value": "from the manifest" }));
-    assert_eq!(app.json("/variables/from_file").await, json!({ "value": "from the file" }));
-    assert_eq!(app.json("/variables/given").await, json!({ "value": "[from the options]" }));
+    assert_eq!(
+        app.json("/variables/plain").await,
+        json!({ "value": "from the manifest" })
+    );
+    assert_eq!(
+        app.json("/variables/from_file").await,
+        json!({ "value": "from the file" })
+    );
+    assert_eq!(
+        app.json("/variables/given").await,
+        json!({ "value": "[from the options]" })
+    );
     assert_eq!(app.json("/variables/secret_key").await, json!({ "value": "s3cret" }));
     let undefined = json!({ "error": "undefined", "text": "no variable for \"probe\".\"hidden\"" });
     assert_eq!(app.json("/variables/hidden").await, undefined);
     let invalid = app.json("/variables/Plain").await;
     assert_eq!(invalid["error"], "invalid_name");
-    assert!(invalid["text"].as_str().unwrap().starts_with("\"Plain\": invalid character 'P'"), "{invalid}");
+    assert!(
+        invalid["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("\"Plain\": invalid character 'P'"),
+        "{invalid}"
+    );
 }
 
 #[tokio::test]

@@ -30,7 +30,6 @@ use super::server::Server;
 use crate::StackError;
 use chat::ChatRequest;
 use fault::Fault;
-use models::Model;
 use refusal::Refusal;
 
 /// What a reply begins with if the world is to be told from the real service.

@@ -3,7 +3,7 @@
 mod request;
 
 use agentopia_platform::caller;
-use agentopia_platform::db::chat::{self, BeginTurn, BegunTurn, Idempotency, PostMessage, PostOutcome, RateLimit};
+use agentopia_platform::db::chat::{self, BeginTurn, BegunTurn, Idempotency, PostMessage, PostedMessage, RateLimit};
 use agentopia_platform::db::rate_limit_headers;
 use agentopia_platform::error::Kind;
 use agentopia_platform::extract::Json;
@@ -67,14 +67,18 @@ async fn store(
     };
     let posted = chat::post_message(&app.db, context, &user.caller, &input).await?;
 
-    let mut response = Json(saved_message(&posted.message)).into_response();
-    if posted.outcome == PostOutcome::Replayed {
-        mark_replayed(&mut response);
+    match posted {
+        PostedMessage::Stored { message, rate_limit } => {
+            let mut response = Json(saved_message(&message)).into_response();
+            show_rate_limit(&mut response, &rate_limit);
+            Ok(response)
+        }
+        PostedMessage::Replayed { response } => {
+            let mut response = Json(saved_message(&response.message)).into_response();
+            mark_replayed(&mut response);
+            Ok(response)
+        }
     }
-    if let Some(rate_limit) = &posted.rate_limit {
-        show_rate_limit(&mut response, rate_limit);
-    }
-    Ok(response)
 }
 
 async fn reply(

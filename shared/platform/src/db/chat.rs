@@ -3,7 +3,6 @@
 use agentopia_domain::ids::{AgentId, ChannelId, LeaseId, MessageId, TurnId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::{Caller, Database, OperationError};
 use crate::context::RequestContext;
@@ -193,8 +192,8 @@ pub enum MemberKindRow {
 pub struct HistoryRow {
     /// Who said it: what kind.
     pub sender_kind: SenderKind,
-    /// Who said it: the user's or agent's id, if it still exists.
-    pub sender_id: Option<Uuid>,
+    /// Who said it: the user's or agent's UUID, if it still exists, or the id that another service gives to a person.
+    pub sender_id: Option<String>,
     /// Who said it: the display name.
     pub sender_name: Option<String>,
     /// What was said.
@@ -302,23 +301,27 @@ pub struct PostMessage<'a> {
 
 /// Output of `api.post_message`.
 #[derive(Debug, Deserialize)]
-pub struct PostedMessage {
-    /// Whether it was stored now, or by the same request before.
-    pub outcome: PostOutcome,
-    /// The message.
-    pub message: StoredMessage,
-    /// What is left of the caller's limit; absent for a repeated request, which costs nothing.
-    pub rate_limit: Option<RateLimit>,
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum PostedMessage {
+    /// It is stored.
+    Stored {
+        /// The message.
+        message: StoredMessage,
+        /// What is left of the caller's limit.
+        rate_limit: RateLimit,
+    },
+    /// The same request stored it before.
+    Replayed {
+        /// What was answered then.
+        response: ReplayedPost,
+    },
 }
 
-/// What `api.post_message` did.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
-pub enum PostOutcome {
-    /// Stored it.
-    Stored,
-    /// Found that it was stored before.
-    Replayed,
+/// What an earlier request with the same key stored.
+#[derive(Debug, Deserialize)]
+pub struct ReplayedPost {
+    /// The message.
+    pub message: StoredMessage,
 }
 
 /// Admits a turn, stores the user's message, and returns what the model is to be shown.

@@ -33,14 +33,19 @@ pub(crate) async fn begin(request: Request, trap: bool) -> Answer {
     if trap {
         panic!("trapped in a transaction: {outcome:?}");
     }
-    json_answer(StatusCode::OK, &outcome.map_or_else(|error| describe(&error), |rows| json!({ "rows": rows })))
+    json_answer(
+        StatusCode::OK,
+        &outcome.map_or_else(|error| describe(&error), |rows| json!({ "rows": rows })),
+    )
 }
 
 /// Whether a fresh connection finds itself in a transaction that somebody else began.
 pub(crate) async fn in_transaction() -> Answer {
     let body = json!({ "statement": "SELECT now() <> statement_timestamp() AS in_transaction" });
     let answer = match run(&body).await {
-        Ok(answer) => json!({ "in_transaction": answer.pointer("/rows/0/0") == Some(&json!("DbValue::Boolean(true)")) }),
+        Ok(answer) => {
+            json!({ "in_transaction": answer.pointer("/rows/0/0") == Some(&json!("DbValue::Boolean(true)")) })
+        }
         Err(error) => describe(&error),
     };
     json_answer(StatusCode::OK, &answer)
@@ -68,18 +73,30 @@ async fn open(body: &Value) -> Result<Connection, Error> {
 
 async fn run(body: &Value) -> Result<Value, Error> {
     let connection = open(body).await?;
-    let parameters: Vec<_> = body.get("params").and_then(Value::as_array).into_iter().flatten().map(parameter).collect();
+    let parameters: Vec<_> = body
+        .get("params")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(parameter)
+        .collect();
     if body.get("execute") == Some(&Value::Bool(true)) {
         let affected = connection.execute(text(body, "statement"), parameters).await?;
         return Ok(json!({ "affected": affected }));
     }
     let result = connection.query(text(body, "statement"), parameters).await?;
-    let columns: Vec<_> =
-        result.columns().iter().map(|column| json!([column.name, format!("{:?}", column.data_type)])).collect();
+    let columns: Vec<_> = result
+        .columns()
+        .iter()
+        .map(|column| json!([column.name, format!("{:?}", column.data_type)]))
+        .collect();
     let (_, rows, outcome) = result.into_inner();
     let rows = rows.collect().await;
     outcome.await?;
-    let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(|value| format!("{value:?}")).collect()).collect();
+    let rows: Vec<Vec<_>> = rows
+        .iter()
+        .map(|row| row.iter().map(|value| format!("{value:?}")).collect())
+        .collect();
     Ok(json!({ "columns": columns, "rows": rows }))
 }
 
@@ -93,12 +110,26 @@ fn parameter(value: &Value) -> ParameterValue {
     };
     let text = || value.as_str().unwrap_or_default().to_owned();
     let integer = || value.as_i64().unwrap_or_default();
-    let numbers = || value.as_array().into_iter().flatten().map(|item| item.as_i64().unwrap_or_default()).collect::<Vec<_>>();
+    let numbers = || {
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|item| item.as_i64().unwrap_or_default())
+            .collect::<Vec<_>>()
+    };
     let narrow = |index: usize| u8::try_from(numbers().get(index).copied().unwrap_or_default()).unwrap_or_default();
     let wide = |index: usize| numbers().get(index).copied().unwrap_or_default();
     let small = |number: i64| i32::try_from(number).unwrap_or_default();
     let nanoseconds = |index: usize| u32::try_from(wide(index)).unwrap_or_default();
-    let texts = || value.as_array().into_iter().flatten().map(|item| item.as_str().map(str::to_owned)).collect();
+    let texts = || {
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect()
+    };
     match kind.as_str() {
         "boolean" => ParameterValue::Boolean(value.as_bool().unwrap_or_default()),
         "int8" => ParameterValue::Int8(i8::try_from(integer()).unwrap_or_default()),
@@ -142,9 +173,13 @@ fn describe(error: &Error) -> Value {
         Error::Decode(text) => json!({ "error": "decode", "text": text }),
         Error::PgError(PgError::ConnectionFailed(text)) => json!({ "error": "connection_failed", "text": text }),
         Error::PgError(PgError::BadParameter(text)) => json!({ "error": "bad_parameter", "text": text }),
-        Error::PgError(PgError::ValueConversionFailed(text)) => json!({ "error": "value_conversion_failed", "text": text }),
+        Error::PgError(PgError::ValueConversionFailed(text)) => {
+            json!({ "error": "value_conversion_failed", "text": text })
+        }
         Error::PgError(PgError::Other(text)) => json!({ "error": "other", "text": text }),
-        Error::PgError(PgError::QueryFailed(QueryError::Text(text))) => json!({ "error": "query_failed", "text": text }),
+        Error::PgError(PgError::QueryFailed(QueryError::Text(text))) => {
+            json!({ "error": "query_failed", "text": text })
+        }
         Error::PgError(PgError::QueryFailed(QueryError::DbError(error))) => json!({
             "error": "db_error",
             "severity": error.severity,

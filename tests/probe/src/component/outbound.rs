@@ -24,7 +24,10 @@ impl Target {
         _ = options.set_connect_timeout(limit("connect"));
         _ = options.set_first_byte_timeout(limit("first_byte"));
         _ = options.set_between_bytes_timeout(limit("between_bytes"));
-        Self { url: url.to_owned(), options: RequestOptionsExtension(options) }
+        Self {
+            url: url.to_owned(),
+            options: RequestOptionsExtension(options),
+        }
     }
 }
 
@@ -65,7 +68,10 @@ pub(crate) async fn call(request: Request, query: &str) -> Answer {
 /// Streams what `url` answers to the client, piece by piece.
 pub(crate) async fn relay(query: &str) -> Answer {
     let target = Target::parse(query);
-    let Ok(request) = http::Request::get(&target.url).extension(target.options).body(EmptyBody::new()) else {
+    let Ok(request) = http::Request::get(&target.url)
+        .extension(target.options)
+        .body(EmptyBody::new())
+    else {
         return json_answer(StatusCode::BAD_REQUEST, &json!({ "error": "InvalidUrl" }));
     };
     match spin_sdk::http::send(request).await {
@@ -88,7 +94,10 @@ pub(crate) async fn relay(query: &str) -> Answer {
 /// Reads the first piece of what `url` answers and drops the rest.
 pub(crate) async fn abandon(query: &str) -> Answer {
     let target = Target::parse(query);
-    let Ok(request) = http::Request::get(&target.url).extension(target.options).body(EmptyBody::new()) else {
+    let Ok(request) = http::Request::get(&target.url)
+        .extension(target.options)
+        .body(EmptyBody::new())
+    else {
         return json_answer(StatusCode::BAD_REQUEST, &json!({ "error": "InvalidUrl" }));
     };
     match spin_sdk::http::send(request).await {
@@ -107,5 +116,8 @@ pub(crate) async fn abandon(query: &str) -> Answer {
 fn name(error: &ErrorCode) -> String {
     let text = format!("{error:?}");
     let text = text.strip_prefix("ErrorCode::").unwrap_or(&text);
-    text.split(|character: char| !character.is_alphanumeric()).next().unwrap_or_default().to_owned()
+    text.split(|character: char| !character.is_alphanumeric())
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -1,6 +1,5 @@
 //! Replies on the wire: whole, or as a stream of events, as sound or as broken as was asked for.
 
-use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
@@ -68,7 +67,7 @@ fn body(steps: Vec<Step>) -> Body {
                     due += time;
                     tokio::time::sleep_until(due).await;
                 }
-                Step::Stall => std::future::pending::<Infallible>().await,
+                Step::Stall => std::future::pending::<()>().await,
                 Step::Cut => return Some((Err(io::Error::from(io::ErrorKind::ConnectionReset)), (steps, due))),
             }
         }

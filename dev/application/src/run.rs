@@ -1,0 +1,211 @@
+//! Running the application.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use agentopia_host::{Host, HostOptions, InstanceReuse, LogSink, PoolMode, Statistics};
+use anyhow::{Context, bail};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+use crate::{Settings, checkout, manifest};
+
+/// How long Spin may take until it serves; it compiles the components first.
+const SPIN_START_LIMIT: Duration = Duration::from_secs(180);
+
+/// What runs the components.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Runner {
+    /// Our host, in this process.
+    Host,
+    /// The `spin` of this path, as `spin up`.
+    Spin(PathBuf),
+}
+
+impl Runner {
+    /// What `AGENTOPIA_HOST` asks for; our host if it is not set.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        match std::env::var_os("AGENTOPIA_HOST") {
+            Some(path) if !path.is_empty() => Self::Spin(path.into()),
+            _ => Self::Host,
+        }
+    }
+}
+
+/// How the application is run.
+#[derive(Clone, Debug)]
+pub struct ApplicationOptions {
+    /// On what.
+    pub runner: Runner,
+    /// The port on loopback; 0 for a free one.
+    pub port: u16,
+    /// Values for the manifest's variables.
+    pub settings: Settings,
+    /// How our host's database pool recycles connections.
+    pub pool: PoolMode,
+    /// How our host reuses instances.
+    pub reuse: Option<InstanceReuse>,
+    /// Where the components' logs go.
+    pub logs: LogSink,
+}
+
+impl ApplicationOptions {
+    /// As `AGENTOPIA_HOST` asks, on a free port.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            runner: Runner::from_environment(),
+            port: 0,
+            settings,
+            pool: PoolMode::default(),
+            reuse: None,
+            logs: LogSink::default(),
+        }
+    }
+}
+
+/// The running application.
+#[derive(Debug)]
+pub struct Application {
+    url: String,
+    process: Process,
+}
+
+#[derive(Debug)]
+enum Process {
+    Host(Box<Host>),
+    Spin(Child),
+}
+
+impl Application {
+    /// Starts it, and returns when it serves.
+    ///
+    /// # Errors
+    ///
+    /// In one sentence, if it cannot run.
+    pub async fn start(options: ApplicationOptions) -> anyhow::Result<Self> {
+        match options.runner.clone() {
+            Runner::Host => Self::start_host(options).await,
+            Runner::Spin(path) => Self::start_spin(path, options).await,
+        }
+    }
+
+    async fn start_host(options: ApplicationOptions) -> anyhow::Result<Self> {
+        let mut host = HostOptions::new(manifest());
+        host.listen = loopback(options.port);
+        host.variables = options.settings.variables();
+        host.pool = options.pool;
+        host.reuse = options.reuse.unwrap_or(host.reuse);
+        host.logs = options.logs;
+        host.cache = Some(checkout().join("target/component-cache"));
+        let host = Host::start(host).await?;
+
+        Ok(Self {
+            url: host.url(),
+            process: Process::Host(Box::new(host)),
+        })
+    }
+
+    async fn start_spin(spin: PathBuf, options: ApplicationOptions) -> anyhow::Result<Self> {
+        let port = if options.port == 0 { free_port()? } else { options.port };
+        let address = loopback(port);
+        let mut command = Command::new(&spin);
+        command
+            .current_dir(checkout())
+            .args(["up", "--quiet", "--from"])
+            .arg(manifest())
+            .args([
+                "--listen",
+                &address.to_string(),
+                "--max-instance-concurrent-reuse-count",
+                "1",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true);
+        if let LogSink::File(folder) = &options.logs {
+            command.arg("--log-dir").arg(folder);
+        }
+        for (name, value) in options.settings.variables() {
+            command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
+        }
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("{} cannot be started", spin.display()))?;
+
+        let url = format!("http://{address}");
+        let health = format!("{url}/.well-known/spin/health");
+        let deadline = Instant::now() + SPIN_START_LIMIT;
+        loop {
+            if reqwest::get(&health)
+                .await
+                .is_ok_and(|response| response.status().is_success())
+            {
+                return Ok(Self {
+                    url,
+                    process: Process::Spin(child),
+                });
+            }
+            if let Some(status) = child.try_wait()? {
+                bail!("{} ended with {status} before it served", spin.display());
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "{} did not serve within {} s",
+                    spin.display(),
+                    SPIN_START_LIMIT.as_secs()
+                );
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Where it serves, such as `http://127.0.0.1:3000`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What our host counted; `None` on Spin.
+    #[must_use]
+    pub fn statistics(&self) -> Option<Statistics> {
+        match &self.process {
+            Process::Host(host) => Some(host.statistics()),
+            Process::Spin(_) => None,
+        }
+    }
+
+    /// Lets requests in flight end, and stops.
+    pub async fn stop(self) {
+        match self.process {
+            Process::Host(host) => host.shutdown().await,
+            Process::Spin(child) => end(child).await,
+        }
+    }
+
+    /// Ends it at once, requests in flight included, as the death of its process would.
+    pub async fn kill(self) {
+        match self.process {
+            Process::Host(host) => host.kill(),
+            Process::Spin(child) => end(child).await,
+        }
+    }
+}
+
+/// Spin drains nothing on a signal, so that its end is always at once.
+async fn end(mut child: Child) {
+    // It has ended already if this fails.
+    let _ended = child.kill().await;
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind(loopback(0)).context("no port is free")?;
+    Ok(listener.local_addr()?.port())
+}

@@ -1,0 +1,153 @@
+//! `cargo xtask up`: everything that the application needs, and the application.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+
+use agentopia_application::{Application, ApplicationOptions, Settings, Target, add_wasm_target, build, migrations};
+use agentopia_stack::postgres::FunctionsLogin;
+use agentopia_stack::worlds::openai::{OpenAiOptions, OpenAiWorld};
+use agentopia_stack::{Postgres, PostgresOptions, Progress, demo, migrate};
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::terminal::Terminal;
+use crate::{database, token};
+
+const OPENAI: &str = "https://api.openai.com/v1";
+
+/// Serves until Ctrl-C, SIGTERM or the end of the database, and stops what it started.
+pub(crate) async fn up(port: u16, data: PathBuf) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // Before minutes are spent on building.
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
+        format!("port {port} of 127.0.0.1 is in use: stop what uses it, or choose another with --port")
+    })?;
+
+    let running = tokio::select! {
+        running = Running::start(port, data) => running?,
+        _ = interrupt.recv() => bail!("interrupted before it served"),
+        _ = terminate.recv() => bail!("terminated before it served"),
+    };
+    running.introduce()?;
+
+    let died = running.postgres.died();
+    let crash = tokio::select! {
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
+        how = died => Some(how),
+    };
+    running.stop().await?;
+    match crash {
+        None => Ok(()),
+        Some(how) => bail!("the database ended by itself: {how}"),
+    }
+}
+
+/// All that was started.
+struct Running {
+    postgres: Postgres,
+    openai: Option<OpenAiWorld>,
+    application: Application,
+}
+
+impl Running {
+    async fn start(port: u16, data: PathBuf) -> anyhow::Result<Self> {
+        add_wasm_target(&Terminal).await?;
+        build(Target::Application, &Terminal).await?;
+
+        let mut options = PostgresOptions::new(data);
+        options.database_url = database::given_database_url();
+        options.functions_database_url = database::given_functions_url();
+        let mut postgres = Postgres::start(options, &Terminal).await?;
+        let report = migrate(postgres.admin_url(), &migrations(), &Terminal).await?;
+        Terminal.step(&format!("migrations: {report}"));
+        if let FunctionsLogin::Owner(why) = postgres.open_functions_login().await? {
+            Terminal.step(&format!(
+                "Postgres: the functions log in as the owner, without row level security's protection ({why})"
+            ));
+        }
+        demo::load(postgres.admin_url()).await?;
+
+        let mut settings = Settings::default();
+        settings
+            .database(&postgres.functions_url())?
+            .set("jwt_secret", postgres.secrets().jwt_secret());
+        let openai = model_provider(&mut settings).await?;
+
+        Terminal.step("components: starting");
+        let application = Application::start(ApplicationOptions {
+            port,
+            ..ApplicationOptions::new(settings)
+        })
+        .await?;
+        Ok(Self {
+            postgres,
+            openai,
+            application,
+        })
+    }
+
+    /// Says that it serves, and what to try.
+    fn introduce(&self) -> anyhow::Result<()> {
+        let user = &demo::USERS[0];
+        let token = token::sign(user.email, self.postgres.secrets())?;
+        let url = self.application.url();
+
+        println!("ready {url}");
+        println!();
+        println!("Try it, as the demo user {}:", user.email);
+        println!();
+        println!("curl -N {url}/functions/v1/chat \\");
+        println!("  -H 'Authorization: Bearer {token}' \\");
+        println!("  -H 'Content-Type: application/json' -H 'Accept: text/event-stream' \\");
+        println!(
+            "  -d '{{\"agentId\":\"{}\",\"message\":\"Hello! Who are you?\"}}'",
+            demo::ATLAS
+        );
+        println!();
+        if self.openai.is_some() {
+            println!("There is no OPENAI_API_KEY, so that a stand-in answers, and says so.");
+        }
+        println!(
+            "More tokens: cargo xtask token <email>. The database: psql \"$(cargo xtask database-url)\". Ctrl-C stops everything."
+        );
+        Ok(())
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        Terminal.step("stopping");
+        self.application.stop().await;
+        if let Some(openai) = self.openai {
+            openai.stop().await;
+        }
+        self.postgres.stop().await?;
+        Ok(())
+    }
+}
+
+/// The provider of the environment's key, or a stand-in that says that it is one.
+async fn model_provider(settings: &mut Settings) -> anyhow::Result<Option<OpenAiWorld>> {
+    #[expect(clippy::disallowed_methods, reason = "this is where `up` reads its environment")]
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+
+    if let Some(model) = variable("OPENAI_MODEL") {
+        settings.set("openai_default_model", model);
+    }
+    match variable("OPENAI_API_KEY") {
+        Some(key) => {
+            settings.openai(variable("OPENAI_BASE_URL").as_deref().unwrap_or(OPENAI), &key)?;
+            Ok(None)
+        }
+        None => {
+            Terminal.step("OpenAI: no OPENAI_API_KEY, starting a stand-in");
+            let world = OpenAiWorld::start(OpenAiOptions {
+                announce: true,
+                ..OpenAiOptions::default()
+            })
+            .await?;
+            settings.openai(&world.url(), "stand-in")?;
+            Ok(Some(world))
+        }
+    }
+}
