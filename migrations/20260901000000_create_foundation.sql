@@ -210,7 +210,7 @@ BEGIN
         PERFORM set_config(
             'request.jwt.claims',
             (
-                coalesce(caller -> 'claims', '{}'::jsonb)
+                coalesce(nullif(caller -> 'claims', 'null'), '{}')
                 || jsonb_build_object('sub', (caller ->> 'id')::uuid, 'role', 'authenticated')
             )::text,
             true

@@ -119,24 +119,6 @@ ON CONFLICT (id) DO NOTHING;
 -- and never take anybody's word for a user's id. They are PL/pgSQL because its plans stay for the session, where
 -- those of SQL functions are made anew in each query before PostgreSQL 18.
 
-CREATE FUNCTION app.has_role(p_role_name text)
-RETURNS boolean
-LANGUAGE plpgsql
-STABLE
-SECURITY DEFINER
-SET search_path = ''
-AS $$
-BEGIN
-    RETURN EXISTS (
-        SELECT 1
-        FROM public.user_roles AS granted
-        JOIN public.roles AS role ON role.id = granted.role_id
-        WHERE granted.user_id = auth.uid()
-          AND role.name = p_role_name
-    );
-END
-$$;
-
 -- Invitations by address go only to an address that the user has proved to hold.
 CREATE FUNCTION app.confirmed_email()
 RETURNS text
@@ -155,12 +137,9 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION
-    app.handle_new_user(),
-    app.has_role(text),
-    app.confirmed_email()
+REVOKE ALL ON FUNCTION app.handle_new_user(), app.confirmed_email()
 FROM PUBLIC, anon, authenticated, service_role;
-GRANT EXECUTE ON FUNCTION app.has_role(text), app.confirmed_email() TO authenticated, service_role;
+GRANT EXECUTE ON FUNCTION app.confirmed_email() TO authenticated, service_role;
 
 
 -- Rights. That people who share a workspace see each other's user_profiles is added with the workspaces.

@@ -277,7 +277,7 @@ GRANT UPDATE (
 -- get_workspace_members_with_details.
 CREATE POLICY agents_select ON public.agents
 FOR SELECT TO authenticated
-USING (user_id = (SELECT auth.uid()) OR (SELECT app.has_role('admin')));
+USING (user_id = (SELECT auth.uid()));
 
 CREATE POLICY agents_insert ON public.agents
 FOR INSERT TO authenticated
@@ -307,7 +307,7 @@ WITH CHECK (owner_user_id = (SELECT auth.uid()));
 
 CREATE POLICY teams_delete ON public.teams
 FOR DELETE TO authenticated
-USING (owner_user_id = (SELECT auth.uid()) OR (SELECT app.has_role('admin')));
+USING (owner_user_id = (SELECT auth.uid()));
 
 GRANT SELECT, DELETE ON public.team_members TO authenticated;
 GRANT INSERT (team_id, agent_id, team_role, team_role_description, reports_to_agent_id, reports_to_user)
@@ -344,7 +344,11 @@ FOR SELECT TO authenticated
 USING (
     invited_user_id = (SELECT auth.uid())
     OR invited_email = (SELECT app.confirmed_email())
-    OR app.is_team_owner(team_id)
+    OR team_id = ANY (ARRAY(
+        SELECT team.id
+        FROM public.teams AS team
+        WHERE team.owner_user_id = (SELECT auth.uid())
+    ))
 );
 
 CREATE POLICY team_invitations_insert ON public.team_invitations

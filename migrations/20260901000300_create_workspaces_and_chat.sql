@@ -342,6 +342,28 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION app.managed_workspace_ids()
+RETURNS SETOF uuid
+LANGUAGE plpgsql
+STABLE
+SECURITY DEFINER
+SET search_path = ''
+AS $$
+DECLARE
+    v_user_id uuid := auth.uid();
+BEGIN
+    RETURN QUERY
+    SELECT workspace.id
+    FROM public.workspaces AS workspace
+    WHERE workspace.owner_user_id = v_user_id
+    UNION
+    SELECT member.workspace_id
+    FROM public.workspace_members AS member
+    WHERE member.user_id = v_user_id
+      AND member.role = 'moderator';
+END
+$$;
+
 -- The caller's own agent, or one that the caller meets in this workspace.
 CREATE FUNCTION app.may_use_agent_in_workspace(p_agent_id uuid, p_workspace_id uuid)
 RETURNS boolean
@@ -427,7 +449,7 @@ BEGIN
 END
 $$;
 
--- Everybody who is in a workspace with the caller, whichever way.
+-- The caller, and everybody who is in a workspace with the caller, whichever way.
 CREATE FUNCTION app.fellow_user_ids()
 RETURNS SETOF uuid
 LANGUAGE plpgsql
@@ -439,6 +461,8 @@ DECLARE
     v_workspace_ids uuid[] := ARRAY(SELECT app.my_workspace_ids());
 BEGIN
     RETURN QUERY
+    SELECT auth.uid()
+    UNION
     SELECT workspace.owner_user_id
     FROM public.workspaces AS workspace
     WHERE workspace.id = ANY (v_workspace_ids)
@@ -461,6 +485,7 @@ REVOKE ALL ON FUNCTION
     app.is_workspace_owner(uuid),
     app.is_workspace_member(uuid),
     app.can_manage_workspace_members(uuid),
+    app.managed_workspace_ids(),
     app.may_use_agent_in_workspace(uuid, uuid),
     app.may_use_agent(uuid),
     app.visible_team_ids(),
@@ -471,6 +496,7 @@ GRANT EXECUTE ON FUNCTION
     app.is_workspace_owner(uuid),
     app.is_workspace_member(uuid),
     app.can_manage_workspace_members(uuid),
+    app.managed_workspace_ids(),
     app.may_use_agent_in_workspace(uuid, uuid),
     app.may_use_agent(uuid),
     app.visible_team_ids(),
@@ -509,7 +535,7 @@ TO service_role;
 
 CREATE POLICY user_profiles_select ON public.user_profiles
 FOR SELECT TO authenticated
-USING (id = (SELECT auth.uid()) OR id IN (SELECT app.fellow_user_ids()));
+USING (id = ANY (ARRAY(SELECT app.fellow_user_ids())));
 
 -- Its own column first: the row that an INSERT … RETURNING just made is not yet among the ids that a function finds.
 CREATE POLICY teams_select ON public.teams
@@ -517,7 +543,6 @@ FOR SELECT TO authenticated
 USING (
     owner_user_id = (SELECT auth.uid())
     OR id = ANY (ARRAY(SELECT app.visible_team_ids()))
-    OR (SELECT app.has_role('admin'))
 );
 
 CREATE POLICY team_members_select ON public.team_members
@@ -600,7 +625,7 @@ FOR SELECT TO authenticated
 USING (
     invited_user_id = (SELECT auth.uid())
     OR invited_email = (SELECT app.confirmed_email())
-    OR app.can_manage_workspace_members(workspace_id)
+    OR workspace_id = ANY (ARRAY(SELECT app.managed_workspace_ids()))
 );
 
 CREATE POLICY workspace_invitations_insert ON public.workspace_invitations
@@ -657,11 +682,23 @@ GRANT SELECT, DELETE ON public.outside_conversations TO authenticated;
 
 CREATE POLICY outside_conversations_select ON public.outside_conversations
 FOR SELECT TO authenticated
-USING (app.is_agent_owner(agent_id));
+USING (
+    agent_id = ANY (ARRAY(
+        SELECT agent.id
+        FROM public.agents AS agent
+        WHERE agent.user_id = (SELECT auth.uid())
+    ))
+);
 
 CREATE POLICY outside_conversations_delete ON public.outside_conversations
 FOR DELETE TO authenticated
-USING (app.is_agent_owner(agent_id));
+USING (
+    agent_id = ANY (ARRAY(
+        SELECT agent.id
+        FROM public.agents AS agent
+        WHERE agent.user_id = (SELECT auth.uid())
+    ))
+);
 
 -- Nobody rewrites what was said, and users speak only for themselves.
 GRANT SELECT, DELETE ON public.chat_messages TO authenticated;

@@ -33,7 +33,20 @@ BEGIN
                         message.sender_agent_id::text,
                         message.sender_external_id
                     ),
-                    'sender_name', coalesce(profile.full_name, profile.username, agent.name, message.sender_name),
+                    -- One look-up each, as in workspace_member_names.
+                    'sender_name', CASE message.sender_kind
+                        WHEN 'user' THEN (
+                            SELECT coalesce(profile.full_name, profile.username)
+                            FROM public.user_profiles AS profile
+                            WHERE profile.id = message.sender_user_id
+                        )
+                        WHEN 'agent' THEN (
+                            SELECT agent.name
+                            FROM public.agents AS agent
+                            WHERE agent.id = message.sender_agent_id
+                        )
+                        ELSE message.sender_name
+                    END,
                     'content', message.content,
                     'created_at', message.created_at
                 )
@@ -78,8 +91,6 @@ BEGIN
                 LIMIT p_limit
             )
         ) AS message
-        LEFT JOIN public.user_profiles AS profile ON profile.id = message.sender_user_id
-        LEFT JOIN public.agents AS agent ON agent.id = message.sender_agent_id
     );
 END
 $$;
@@ -512,6 +523,13 @@ EXCEPTION
     -- Deleted between the look and the writing.
     WHEN foreign_key_violation THEN
         PERFORM app.refuse(404, 'conversation_gone', 'The conversation no longer exists.');
+    -- So may a right be: if it was, this refuses as it would have before.
+    WHEN insufficient_privilege THEN
+        PERFORM app.become(caller);
+        PERFORM app.authorize_turn(
+            v_agent_id, v_agent.active, v_channel_id, (input ->> 'workspace_id')::uuid, v_outside IS NOT NULL
+        );
+        RAISE;
 END
 $$;
 

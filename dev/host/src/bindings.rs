@@ -1,9 +1,5 @@
 //! The Spin interfaces, generated from `wit/`.
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "generated code; the interfaces are documented in `wit/deps`"
-)]
 mod generated {
     wasmtime::component::bindgen!({
         path: "wit",

@@ -2,6 +2,8 @@
 //!
 //! Results, errors and values are those of Spin; how connections are kept is the host's choice ([`crate::PoolMode`]).
 
+#![expect(clippy::result_large_err, reason = "the guest's error type is as the interface has it")]
+
 mod convert;
 mod parameters;
 mod pool;
@@ -85,12 +87,15 @@ async fn execute(lease: &Lease, statement: &str, parameters: Vec<ParameterValue>
         .map_err(|error| query_failed(&error))
 }
 
-/// Runs a statement; the columns are known with the first row.
+/// Rows on their way to a guest; the columns come with the first one.
+type Incoming = Pin<Box<dyn Stream<Item = Result<(Vec<Column>, Row), Error>> + Send>>;
+
+/// Runs a statement.
 async fn rows(
     lease: &Lease,
     statement: &str,
     parameters: Vec<ParameterValue>,
-) -> Result<Pin<Box<dyn Stream<Item = Result<(Vec<Column>, Row), Error>> + Send>>, Error> {
+) -> Result<Incoming, Error> {
     let parameters = parameters::to_sql(&parameters).map_err(|error| Error::BadParameter(format!("{error:?}")))?;
     let rows = lease
         .query(statement, &parameters)
@@ -187,7 +192,7 @@ async fn query_stream(lease: &Lease, statement: &str, parameters: Vec<ParameterV
 
 async fn forward(
     ready: Vec<Row>,
-    incoming: &mut Pin<Box<dyn Stream<Item = Result<(Vec<Column>, Row), Error>> + Send>>,
+    incoming: &mut Incoming,
     sender: &mpsc::Sender<Row>,
 ) -> Result<(), Error> {
     for row in ready {

@@ -1,4 +1,6 @@
 //! What a request looks like when a component gets it: an absolute URI, and `spin-…` headers about its way here.
+//!
+//! wasmtime itself removes `Host` and what else belongs to the connection; the URI has the authority.
 
 use crate::allowed_hosts::internal_component;
 use crate::router::RouteFacts;

@@ -14,7 +14,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reads a connection URL, refusing what the stack cannot serve with one sentence.
 pub(crate) fn parse(url: &str) -> Result<Config, StackError> {
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        return Err(StackError::Prerequisite("the database must be given as a postgres:// URL".to_owned()));
+        return Err(StackError::Prerequisite(
+            "the database must be given as a postgres:// URL".to_owned(),
+        ));
     }
     let mut config: Config = url
         .parse()
@@ -26,14 +28,18 @@ pub(crate) fn parse(url: &str) -> Result<Config, StackError> {
                 .to_owned(),
         ));
     }
-    config.connect_timeout(CONNECT_TIMEOUT).application_name("agentopia-stack");
+    config
+        .connect_timeout(CONNECT_TIMEOUT)
+        .application_name("agentopia-stack");
     Ok(config)
 }
 
 /// Connects, and serves the connection on the current runtime until the client is dropped.
 pub(crate) async fn connect(url: &str) -> Result<Client, StackError> {
     let config = parse(url)?;
-    connect_to(&config).await.map_err(StackError::database("the database cannot be reached"))
+    connect_to(&config)
+        .await
+        .map_err(StackError::database("the database cannot be reached"))
 }
 
 /// As [`connect`], with a configuration that is already read.

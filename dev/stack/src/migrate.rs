@@ -126,14 +126,23 @@ pub async fn migrate(url: &str, folder: &Path, progress: &dyn Progress) -> Resul
 
     let mut client = database::connect(url).await?;
     lock(&client, progress).await?;
-    client.batch_execute(RECORDS).await.map_err(StackError::database("the records of migrations cannot be made"))?;
+    client
+        .batch_execute(RECORDS)
+        .await
+        .map_err(StackError::database("the records of migrations cannot be made"))?;
 
     let mut report = Report::default();
     for migration in pending(&client, migrations, folder).await? {
         progress.step(&format!("migration {}", migration.name));
         let version = migration.version.unwrap_or_default();
         let record = "INSERT INTO app.schema_migrations (version, name, checksum) VALUES ($1, $2, $3)";
-        apply(&mut client, &migration, record, &[&version, &migration.name, &migration.checksum]).await?;
+        apply(
+            &mut client,
+            &migration,
+            record,
+            &[&version, &migration.name, &migration.checksum],
+        )
+        .await?;
         report.migrations.push(migration.name);
     }
     for file in operations {
@@ -169,14 +178,20 @@ fn read_migrations(folder: &Path) -> Result<Vec<SqlFile>, MigrateError> {
         file.version = digits.and_then(|digits| digits.parse().ok());
         if file.version.is_none() {
             let reason = "a migration is named <digits>_<name>.sql".to_owned();
-            return Err(MigrateError::File { file: file.path.clone(), reason });
+            return Err(MigrateError::File {
+                file: file.path.clone(),
+                reason,
+            });
         }
     }
     files.sort_by_key(|file| file.version);
     for (file, next) in files.iter().zip(files.iter().skip(1)) {
         if file.version == next.version {
             let reason = format!("{} has the same version", file.name);
-            return Err(MigrateError::File { file: next.path.clone(), reason });
+            return Err(MigrateError::File {
+                file: next.path.clone(),
+                reason,
+            });
         }
     }
     Ok(files)
@@ -184,7 +199,11 @@ fn read_migrations(folder: &Path) -> Result<Vec<SqlFile>, MigrateError> {
 
 /// Reads the operations in order; a folder without them is fine.
 fn read_operations(folder: &Path) -> Result<Vec<SqlFile>, MigrateError> {
-    let mut files = if folder.is_dir() { read_folder(folder)? } else { Vec::new() };
+    let mut files = if folder.is_dir() {
+        read_folder(folder)?
+    } else {
+        Vec::new()
+    };
     files.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(files)
 }
@@ -212,12 +231,18 @@ fn read_folder(folder: &Path) -> Result<Vec<SqlFile>, StackError> {
 /// Waits until no other runner works on the database. The lock goes with the connection.
 async fn lock(client: &Client, progress: &dyn Progress) -> Result<(), StackError> {
     let failed = "the lock against another run cannot be taken";
-    let locked = client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await.map_err(StackError::database(failed))?;
+    let locked = client
+        .query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])
+        .await
+        .map_err(StackError::database(failed))?;
     if locked.get(0) {
         return Ok(());
     }
     progress.step("another run is migrating this database, waiting");
-    client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await.map_err(StackError::database(failed))?;
+    client
+        .execute("SELECT pg_advisory_lock($1)", &[&LOCK])
+        .await
+        .map_err(StackError::database(failed))?;
     Ok(())
 }
 
@@ -225,13 +250,20 @@ async fn lock(client: &Client, progress: &dyn Progress) -> Result<(), StackError
 async fn pending(client: &Client, files: Vec<SqlFile>, folder: &Path) -> Result<Vec<SqlFile>, MigrateError> {
     let mut pending = files;
     let applied = client
-        .query("SELECT version, name, checksum FROM app.schema_migrations ORDER BY version", &[])
+        .query(
+            "SELECT version, name, checksum FROM app.schema_migrations ORDER BY version",
+            &[],
+        )
         .await
         .map_err(StackError::database("the records of migrations cannot be read"))?;
     for row in applied {
         let (version, name, checksum): (i64, String, String) = (row.get(0), row.get(1), row.get(2));
         let Some(index) = pending.iter().position(|file| file.version == Some(version)) else {
-            return Err(MigrateError::Ahead { version, name, folder: folder.to_owned() });
+            return Err(MigrateError::Ahead {
+                version,
+                name,
+                folder: folder.to_owned(),
+            });
         };
         let file = pending.remove(index);
         if file.checksum != checksum {
@@ -244,7 +276,10 @@ async fn pending(client: &Client, files: Vec<SqlFile>, folder: &Path) -> Result<
 /// Whether the database has this very text of an operation file.
 async fn is_current(client: &Client, file: &SqlFile) -> Result<bool, StackError> {
     let row = client
-        .query_opt("SELECT checksum = $2 FROM app.operation_files WHERE name = $1", &[&file.name, &file.checksum])
+        .query_opt(
+            "SELECT checksum = $2 FROM app.operation_files WHERE name = $1",
+            &[&file.name, &file.checksum],
+        )
         .await
         .map_err(StackError::database("the records of operations cannot be read"))?;
     Ok(row.is_some_and(|row| row.get(0)))
@@ -261,17 +296,34 @@ async fn apply(
     if let Some(statement) = statements.iter().find(|statement| statement.controls_transaction()) {
         let (line, column) = statement.line_and_column(&file.text, 0);
         let message = "a file is one transaction of the runner's: it cannot begin or end one".to_owned();
-        return Err(MigrateError::Statement { file: file.path.clone(), line, column, message });
+        return Err(MigrateError::Statement {
+            file: file.path.clone(),
+            line,
+            column,
+            message,
+        });
     }
 
-    let transaction = client.transaction().await.map_err(StackError::database("no transaction can be begun"))?;
-    transaction.batch_execute(LIMITS).await.map_err(StackError::database("the limits of a migration cannot be set"))?;
+    let transaction = client
+        .transaction()
+        .await
+        .map_err(StackError::database("no transaction can be begun"))?;
+    transaction
+        .batch_execute(LIMITS)
+        .await
+        .map_err(StackError::database("the limits of a migration cannot be set"))?;
     for statement in &statements {
-        transaction.batch_execute(statement.text).await.map_err(|error| refused(file, statement, &error))?;
+        transaction
+            .batch_execute(statement.text)
+            .await
+            .map_err(|error| refused(file, statement, &error))?;
     }
     finish(transaction, record, values)
         .await
-        .map_err(StackError::database(format!("{} cannot be recorded", file.path.display())))?;
+        .map_err(StackError::database(format!(
+            "{} cannot be recorded",
+            file.path.display()
+        )))?;
     Ok(())
 }
 
@@ -297,5 +349,10 @@ fn refused(file: &SqlFile, statement: &Statement<'_>, error: &tokio_postgres::Er
     if let Some(context) = refusal.and_then(|refusal| refusal.where_()) {
         message.push_str(&format!("; in {}", context.replace('\n', ", ")));
     }
-    MigrateError::Statement { file: file.path.clone(), line, column, message }
+    MigrateError::Statement {
+        file: file.path.clone(),
+        line,
+        column,
+        message,
+    }
 }

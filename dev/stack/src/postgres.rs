@@ -20,6 +20,7 @@ mod wheel;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
+use tokio_postgres::Client;
 use url::Url;
 
 use crate::database;
@@ -54,13 +55,21 @@ pub struct PostgresOptions {
 impl PostgresOptions {
     /// A database of our own in `data`.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self { data: data.into(), cache: default_cache(), database_url: None, functions_database_url: None, fast: false }
+        Self {
+            data: data.into(),
+            cache: default_cache(),
+            database_url: None,
+            functions_database_url: None,
+            fast: false,
+        }
     }
 }
 
 /// Where fetched programs are kept: `$XDG_CACHE_HOME/agentopia`, else `~/.cache/agentopia`.
 pub fn default_cache() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     let home = || std::env::home_dir().map(|home| home.join(".cache"));
     cache.or_else(home).unwrap_or_else(std::env::temp_dir).join("agentopia")
 }
@@ -102,7 +111,10 @@ enum Kind {
     /// Ours, started and stopped by us.
     Own(Box<Cluster>),
     /// Someone's. The sender says for as long as we live that it runs: what it does is not ours to watch.
-    Given { functions_url: Option<String>, health: watch::Sender<Health> },
+    Given {
+        functions_url: Option<String>,
+        health: watch::Sender<Health>,
+    },
 }
 
 impl Postgres {
@@ -117,7 +129,10 @@ impl Postgres {
                     functions_url: functions_url.clone().unwrap_or_else(|| url.clone()),
                     admin_url: url.clone(),
                     secrets: Secrets::load_or_create(&options.data)?,
-                    kind: Kind::Given { functions_url, health: watch::channel(Health::Running).0 },
+                    kind: Kind::Given {
+                        functions_url,
+                        health: watch::channel(Health::Running).0,
+                    },
                 })
             }
             None => {
@@ -125,7 +140,12 @@ impl Postgres {
                 let secrets = cluster.secrets().clone();
                 Ok(Self {
                     admin_url: cluster.admin_url(),
-                    functions_url: url(FUNCTIONS_ROLE, secrets.database_functions_password(), cluster.port(), DATABASE),
+                    functions_url: url(
+                        FUNCTIONS_ROLE,
+                        secrets.database_functions_password(),
+                        cluster.port(),
+                        DATABASE,
+                    ),
                     secrets,
                     kind: Kind::Own(Box::new(cluster)),
                 })
@@ -181,14 +201,22 @@ impl Postgres {
 
     /// Lets the functions log in, after the migrations have made their role, and says how they do.
     ///
-    /// In a cluster of our own the role gets the password of the data folder. In a database that is given it gets it only if
-    /// nobody has given it a login yet; where that is not allowed, the functions use the owner's URL.
+    /// In a cluster of our own the role gets the password of the data folder. In a database that is given it gets it only if it
+    /// has none yet; where that cannot be told, the functions use the owner's URL.
     pub async fn open_functions_login(&mut self) -> Result<FunctionsLogin, StackError> {
-        if let Kind::Given { functions_url: Some(url), .. } = &self.kind {
+        if let Kind::Given {
+            functions_url: Some(url),
+            ..
+        } = &self.kind
+        {
             database::connect(url).await?;
             return Ok(FunctionsLogin::Given);
         }
-        let wanted = with_login(&self.admin_url, FUNCTIONS_ROLE, self.secrets.database_functions_password())?;
+        let wanted = with_login(
+            &self.admin_url,
+            FUNCTIONS_ROLE,
+            self.secrets.database_functions_password(),
+        )?;
         if let Err(error) = database::connect(&wanted).await {
             tracing::debug!(%error, "the functions have no login yet");
             if let Some(reason) = self.give_login().await? {
@@ -230,33 +258,59 @@ impl Postgres {
     async fn give_login(&self) -> Result<Option<String>, StackError> {
         let client = database::connect(&self.admin_url).await?;
         let role = client
-            .query_opt("SELECT rolcanlogin FROM pg_roles WHERE rolname = $1", &[&FUNCTIONS_ROLE])
+            .query_opt(
+                "SELECT has_table_privilege('pg_authid', 'SELECT') FROM pg_roles WHERE rolname = $1",
+                &[&FUNCTIONS_ROLE],
+            )
             .await
             .map_err(StackError::database("the roles cannot be listed"))?;
         let Some(role) = role else {
-            return Ok(Some(format!("the role {FUNCTIONS_ROLE} is not there: run the migrations")));
+            return Ok(Some(format!(
+                "the role {FUNCTIONS_ROLE} is not there: run the migrations"
+            )));
         };
-        if matches!(self.kind, Kind::Given { .. }) && role.get::<_, bool>(0) {
-            let reason = format!("{FUNCTIONS_ROLE} has a login that someone else made: set FUNCTIONS_DATABASE_URL to use it");
-            return Ok(Some(reason));
+        if let Kind::Given { .. } = self.kind {
+            // Someone else's deployment may log in by a password that is there: it is not ours to change.
+            let sees_passwords: bool = role.get(0);
+            if !sees_passwords || has_password(&client).await? {
+                return Ok(Some(format!(
+                    "set FUNCTIONS_DATABASE_URL to log in as {FUNCTIONS_ROLE}"
+                )));
+            }
         }
         let password = self.secrets.database_functions_password();
-        let given = client.batch_execute(&format!("ALTER ROLE {FUNCTIONS_ROLE} LOGIN PASSWORD '{password}'")).await;
-        match given {
-            Ok(()) => Ok(None),
-            Err(error) if error.as_db_error().is_some() => {
-                Ok(Some(format!("{FUNCTIONS_ROLE} cannot be given a login: {}", database::describe(&error))))
-            }
-            Err(error) => Err(StackError::database("the functions' login cannot be made")(error)),
-        }
+        client
+            .batch_execute(&format!("ALTER ROLE {FUNCTIONS_ROLE} LOGIN PASSWORD '{password}'"))
+            .await
+            .map_err(StackError::database("the functions' login cannot be made"))?;
+        Ok(None)
     }
+}
+
+/// Whether someone has given the functions' role a password.
+async fn has_password(client: &Client) -> Result<bool, StackError> {
+    let row = client
+        .query_one(
+            "SELECT rolpassword IS NOT NULL FROM pg_authid WHERE rolname = $1",
+            &[&FUNCTIONS_ROLE],
+        )
+        .await
+        .map_err(StackError::database("the roles cannot be read"))?;
+    Ok(row.get(0))
 }
 
 /// The owner's URL of the database in a data folder, running or not; nothing if there has been none.
 pub fn recorded_admin_url(data: &Path) -> Result<Option<String>, StackError> {
-    let Some(record) = Record::read(data)? else { return Ok(None) };
+    let Some(record) = Record::read(data)? else {
+        return Ok(None);
+    };
     let secrets = Secrets::load_or_create(data)?;
-    Ok(Some(url(ADMIN_ROLE, secrets.database_admin_password(), record.port, DATABASE)))
+    Ok(Some(url(
+        ADMIN_ROLE,
+        secrets.database_admin_password(),
+        record.port,
+        DATABASE,
+    )))
 }
 
 /// The URL of a database in a cluster of our own. Passwords are hexadecimal, so nothing needs escaping.
@@ -266,10 +320,12 @@ fn url(role: &str, password: &str, port: u16, database: &str) -> String {
 
 /// `base` with another login.
 fn with_login(base: &str, role: &str, password: &str) -> Result<String, StackError> {
-    let refuse = |reason: &dyn std::fmt::Display| StackError::Prerequisite(format!("the database URL cannot be read: {reason}"));
+    let refuse =
+        |reason: &dyn std::fmt::Display| StackError::Prerequisite(format!("the database URL cannot be read: {reason}"));
     let mut url = Url::parse(base).map_err(|error| refuse(&error))?;
     url.set_username(role).map_err(|()| refuse(&"it has no host"))?;
-    url.set_password(Some(password)).map_err(|()| refuse(&"it has no host"))?;
+    url.set_password(Some(password))
+        .map_err(|()| refuse(&"it has no host"))?;
     Ok(url.into())
 }
 
@@ -291,10 +347,14 @@ async fn check(url: &str) -> Result<(), StackError> {
         .map_err(StackError::database("the database cannot be asked for its version"))?;
     let (major, vector): (i32, Option<String>) = (server.get(0), server.get(1));
     if u32::try_from(major).is_ok_and(|major| major < binaries::OLDEST_MAJOR) {
-        return Err(StackError::Prerequisite(format!("the database is PostgreSQL {major}; 15 or later is needed")));
+        return Err(StackError::Prerequisite(format!(
+            "the database is PostgreSQL {major}; 15 or later is needed"
+        )));
     }
     match vector.as_deref().map(binaries::parse_version) {
-        None => Err(StackError::Prerequisite("the database has no pgvector: install that extension on its server".to_owned())),
+        None => Err(StackError::Prerequisite(
+            "the database has no pgvector: install that extension on its server".to_owned(),
+        )),
         Some(Some(version)) if version < binaries::OLDEST_VECTOR => Err(StackError::Prerequisite(format!(
             "the database has pgvector {}; 0.5 or later is needed",
             vector.unwrap_or_default()
@@ -309,7 +369,12 @@ mod tests {
 
     #[test]
     fn another_login_keeps_the_rest_of_the_url() {
-        let url = with_login("postgres://owner:p%40ss@db.example.com:6543/app?sslmode=prefer", "other", "secret").unwrap();
+        let url = with_login(
+            "postgres://owner:p%40ss@db.example.com:6543/app?sslmode=prefer",
+            "other",
+            "secret",
+        )
+        .unwrap();
 
         assert_eq!(url, "postgres://other:secret@db.example.com:6543/app?sslmode=prefer");
     }

@@ -31,7 +31,10 @@ impl Secrets {
         let path = data.join(FILE);
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                StackError::Failed(format!("{} is damaged ({error}): remove the data folder to start anew", path.display()))
+                StackError::Failed(format!(
+                    "{} is damaged ({error}): remove the data folder to start anew",
+                    path.display()
+                ))
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(&path),
             Err(error) => Err(StackError::file("read", &path)(error)),
@@ -98,7 +101,8 @@ impl fmt::Debug for Secrets {
 /// `N` random bytes as hexadecimal text.
 pub(crate) fn random_hex<const N: usize>() -> Result<String, StackError> {
     let mut bytes = [0_u8; N];
-    getrandom::fill(&mut bytes).map_err(|error| StackError::Failed(format!("the system gives no randomness: {error}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| StackError::Failed(format!("the system gives no randomness: {error}")))?;
     Ok(hex(&bytes))
 }
 
@@ -123,7 +127,11 @@ mod tests {
         assert_ne!(first.database_admin_password(), first.database_functions_password());
         let mode = fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "no draft is left behind"
+        );
     }
 
     #[test]

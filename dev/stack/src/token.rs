@@ -89,20 +89,31 @@ pub struct Signer {
 impl Signer {
     /// Signs with a shared secret, without a key id, as projects did before signing keys.
     pub fn hs256(secret: &str) -> Self {
-        Self { header: Header::new(Algorithm::HS256), key: EncodingKey::from_secret(secret.as_bytes()) }
+        Self {
+            header: Header::new(Algorithm::HS256),
+            key: EncodingKey::from_secret(secret.as_bytes()),
+        }
     }
 
     /// Signs with a new P-256 key.
     pub fn es256(kid: &str) -> Result<Self, StackError> {
-        let key = p256::SecretKey::random(&mut OsRng).to_pkcs8_der().map_err(|error| not_made(&error))?;
-        Ok(Self { header: header(Algorithm::ES256, kid), key: EncodingKey::from_ec_der(key.as_bytes()) })
+        let key = p256::SecretKey::random(&mut OsRng)
+            .to_pkcs8_der()
+            .map_err(|error| not_made(&error))?;
+        Ok(Self {
+            header: header(Algorithm::ES256, kid),
+            key: EncodingKey::from_ec_der(key.as_bytes()),
+        })
     }
 
     /// Signs with a new RSA key of 2048 bits.
     pub fn rs256(kid: &str) -> Result<Self, StackError> {
         let key = rsa::RsaPrivateKey::new(&mut OsRng, 2048).map_err(|error| not_made(&error))?;
         let key = key.to_pkcs1_der().map_err(|error| not_made(&error))?;
-        Ok(Self { header: header(Algorithm::RS256, kid), key: EncodingKey::from_rsa_der(key.as_bytes()) })
+        Ok(Self {
+            header: header(Algorithm::RS256, kid),
+            key: EncodingKey::from_rsa_der(key.as_bytes()),
+        })
     }
 
     /// The key id in the tokens' header.
@@ -136,12 +147,17 @@ impl Signer {
 
 /// The JWKS document of some signers.
 pub fn jwks(signers: &[&Signer]) -> Result<JwkSet, StackError> {
-    Ok(JwkSet { keys: signers.iter().map(|signer| signer.jwk()).collect::<Result<_, _>>()? })
+    Ok(JwkSet {
+        keys: signers.iter().map(|signer| signer.jwk()).collect::<Result<_, _>>()?,
+    })
 }
 
 /// A token header that names its key.
 fn header(algorithm: Algorithm, kid: &str) -> Header {
-    Header { kid: Some(kid.to_owned()), ..Header::new(algorithm) }
+    Header {
+        kid: Some(kid.to_owned()),
+        ..Header::new(algorithm)
+    }
 }
 
 /// The error of a key that cannot be made or shown.
@@ -150,7 +166,10 @@ fn not_made(reason: &dyn std::fmt::Display) -> StackError {
 }
 
 /// The time that a token is made at.
-#[expect(clippy::disallowed_methods, reason = "a tool of the developer's machine, which is the edge itself")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a tool of the developer's machine, which is the edge itself"
+)]
 fn now() -> DateTime<Utc> {
     Utc::now()
 }
@@ -187,7 +206,10 @@ mod tests {
 
         let claims = verify("one secret").unwrap().claims;
 
-        assert_eq!((claims.sub.as_str(), claims.email.as_str()), (USER.to_string().as_str(), "user@example.com"));
+        assert_eq!(
+            (claims.sub.as_str(), claims.email.as_str()),
+            (USER.to_string().as_str(), "user@example.com")
+        );
         assert_eq!(claims.exp - claims.iat, 60);
         assert!(verify("another secret").is_err());
         assert_eq!(decode_header(&token).unwrap().kid, None);
@@ -200,11 +222,15 @@ mod tests {
         let published: JwkSet = serde_json::from_str(&document).unwrap();
 
         for signer in &signers {
-            let token = signer.user_token(USER, "user@example.com", Duration::from_secs(60)).unwrap();
+            let token = signer
+                .user_token(USER, "user@example.com", Duration::from_secs(60))
+                .unwrap();
             let header = decode_header(&token).unwrap();
             let key = DecodingKey::from_jwk(published.find(header.kid.as_deref().unwrap()).unwrap()).unwrap();
 
-            let claims = decode::<UserClaims>(&token, &key, &validation(header.alg)).unwrap().claims;
+            let claims = decode::<UserClaims>(&token, &key, &validation(header.alg))
+                .unwrap()
+                .claims;
 
             assert_eq!(claims.sub, USER.to_string());
         }

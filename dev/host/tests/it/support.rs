@@ -62,7 +62,7 @@ pub(crate) struct TestApp {
     pub(crate) host: Host,
     pub(crate) log: Arc<MemoryLog>,
     pub(crate) client: reqwest::Client,
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
 }
 
 impl TestApp {
@@ -90,7 +90,7 @@ impl TestApp {
             host,
             log,
             client: reqwest::Client::new(),
-            folder,
+            _folder: folder,
         })
     }
 

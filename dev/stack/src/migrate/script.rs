@@ -15,7 +15,10 @@ pub(super) struct Statement<'a> {
 impl Statement<'_> {
     /// Whether the statement begins or ends a transaction.
     pub(super) fn controls_transaction(&self) -> bool {
-        let mut words = self.text.split(|character: char| !character.is_ascii_alphabetic()).map(str::to_ascii_uppercase);
+        let mut words = self
+            .text
+            .split(|character: char| !character.is_ascii_alphabetic())
+            .map(str::to_ascii_uppercase);
         match words.next().unwrap_or_default().as_str() {
             "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" => true,
             "PREPARE" => words.next().is_some_and(|word| word == "TRANSACTION"),
@@ -27,7 +30,13 @@ impl Statement<'_> {
     pub(super) fn line_and_column(&self, file: &str, offset: usize) -> (usize, usize) {
         let before = file.get(..self.start).unwrap_or_default();
         let until = before.chars().chain(self.text.chars().take(offset));
-        until.fold((1, 1), |(line, column), character| if character == '\n' { (line + 1, 1) } else { (line, column + 1) })
+        until.fold((1, 1), |(line, column), character| {
+            if character == '\n' {
+                (line + 1, 1)
+            } else {
+                (line, column + 1)
+            }
+        })
     }
 }
 
@@ -111,7 +120,10 @@ impl State {
     /// The statement, if it has any word.
     fn statement<'a>(&self, text: &'a str, end: usize) -> Option<Statement<'a>> {
         let start = self.start?;
-        Some(Statement { text: text.get(start..self.end.min(end))?, start })
+        Some(Statement {
+            text: text.get(start..self.end.min(end))?,
+            start,
+        })
     }
 }
 
@@ -147,9 +159,10 @@ impl Token {
             '\'' => (Kind::Other, quotation(rest, '\'', ends_with_escape_prefix(before))),
             '"' => (Kind::Other, quotation(rest, '"', false)),
             '$' if !before.ends_with(is_name_part) => (Kind::Other, dollar_quotation(rest).unwrap_or(1)),
-            _ if first.is_alphabetic() || first == '_' => {
-                (Kind::Word, rest.find(|character| !is_name_part(character)).unwrap_or(rest.len()))
-            }
+            _ if first.is_alphabetic() || first == '_' => (
+                Kind::Word,
+                rest.find(|character| !is_name_part(character)).unwrap_or(rest.len()),
+            ),
             _ => (Kind::Other, first.len_utf8()),
         };
         Self { kind, length }
@@ -204,7 +217,9 @@ fn dollar_quotation(rest: &str) -> Option<usize> {
     let tag_end = rest.get(1..)?.find('$')? + 2;
     let tag = rest.get(..tag_end)?;
     let name = tag.trim_matches('$');
-    if name.starts_with(|first: char| first.is_ascii_digit()) || !name.chars().all(|part| part.is_alphanumeric() || part == '_') {
+    if name.starts_with(|first: char| first.is_ascii_digit())
+        || !name.chars().all(|part| part.is_alphanumeric() || part == '_')
+    {
         return None;
     }
     let body = rest.get(tag_end..)?;
@@ -225,17 +240,36 @@ mod tests {
             ("SELECT 1; SELECT 2", vec!["SELECT 1", "SELECT 2"]),
             ("SELECT 1;\n-- done; really\n", vec!["SELECT 1"]),
             (";; ;", vec![]),
-            ("SELECT ';', 'it''s; so', \"a;b\"; SELECT 2", vec!["SELECT ';', 'it''s; so', \"a;b\"", "SELECT 2"]),
-            (r"SELECT E'\';', E'a''b;'; SELECT 2", vec![r"SELECT E'\';', E'a''b;'", "SELECT 2"]),
+            (
+                "SELECT ';', 'it''s; so', \"a;b\"; SELECT 2",
+                vec!["SELECT ';', 'it''s; so', \"a;b\"", "SELECT 2"],
+            ),
+            (
+                r"SELECT E'\';', E'a''b;'; SELECT 2",
+                vec![r"SELECT E'\';', E'a''b;'", "SELECT 2"],
+            ),
             (r"SELECT 'plain\'; SELECT 2", vec![r"SELECT 'plain\'", "SELECT 2"]),
             ("/* a; /* b; */ c; */ SELECT 1; SELECT 2", vec!["SELECT 1", "SELECT 2"]),
-            ("DO $$ BEGIN x; END $$; SELECT 2", vec!["DO $$ BEGIN x; END $$", "SELECT 2"]),
+            (
+                "DO $$ BEGIN x; END $$; SELECT 2",
+                vec!["DO $$ BEGIN x; END $$", "SELECT 2"],
+            ),
             ("DO $a$ $$;$b$; $a$; SELECT 2", vec!["DO $a$ $$;$b$; $a$", "SELECT 2"]),
-            ("SELECT $1; SELECT a$b$c; SELECT 3", vec!["SELECT $1", "SELECT a$b$c", "SELECT 3"]),
-            ("CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); SELECT 3",
-             vec!["CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2)", "SELECT 3"]),
-            ("CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END; SELECT 2",
-             vec!["CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END", "SELECT 2"]),
+            (
+                "SELECT $1; SELECT a$b$c; SELECT 3",
+                vec!["SELECT $1", "SELECT a$b$c", "SELECT 3"],
+            ),
+            (
+                "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); SELECT 3",
+                vec!["CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2)", "SELECT 3"],
+            ),
+            (
+                "CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END; SELECT 2",
+                vec![
+                    "CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END",
+                    "SELECT 2",
+                ],
+            ),
             ("SELECT 'never closed; SELECT 2", vec!["SELECT 'never closed; SELECT 2"]),
             ("SELECT 'größe;' -- ü;\n; SELECT 2", vec!["SELECT 'größe;'", "SELECT 2"]),
         ] {
@@ -249,7 +283,10 @@ mod tests {
         let statement = split(file)[1];
 
         assert_eq!(statement.line_and_column(file, 0), (3, 3));
-        assert_eq!(statement.line_and_column(file, "SELECT 'ü',\n    ".chars().count()), (4, 5));
+        assert_eq!(
+            statement.line_and_column(file, "SELECT 'ü',\n    ".chars().count()),
+            (4, 5)
+        );
     }
 
     #[test]

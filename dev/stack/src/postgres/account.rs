@@ -57,9 +57,8 @@ impl Account {
     pub(super) fn own(self, path: &Path) -> Result<(), StackError> {
         match self {
             Self::Caller => Ok(()),
-            Self::Lent { uid, gid } => {
-                std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(StackError::file("change the owner of", path))
-            }
+            Self::Lent { uid, gid } => std::os::unix::fs::chown(path, Some(uid), Some(gid))
+                .map_err(StackError::file("change the owner of", path)),
         }
     }
 
@@ -90,7 +89,10 @@ impl Account {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let owner = fs::symlink_metadata(&folder).map_err(StackError::file("read", &folder))?;
                 if !owner.is_dir() || !self.is_ours(&owner) {
-                    return Err(StackError::Failed(format!("{} belongs to another user: remove it", folder.display())));
+                    return Err(StackError::Failed(format!(
+                        "{} belongs to another user: remove it",
+                        folder.display()
+                    )));
                 }
             }
             Err(error) => return Err(StackError::file("create", &folder)(error)),
@@ -109,7 +111,9 @@ pub(super) fn remove_abandoned(account: Account, is_in_use: impl Fn(&Path) -> bo
         let folder = entry.path();
         let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
             && fs::symlink_metadata(&folder).is_ok_and(|found| found.is_dir() && account.is_ours(&found));
-        let Ok(owner) = fs::read_to_string(folder.join(BELONGS_TO)) else { continue };
+        let Ok(owner) = fs::read_to_string(folder.join(BELONGS_TO)) else {
+            continue;
+        };
         if !is_ours || Path::new(&owner).exists() || is_in_use(&folder) {
             continue;
         }
@@ -121,7 +125,8 @@ pub(super) fn remove_abandoned(account: Account, is_in_use: impl Fn(&Path) -> bo
 
 /// Sets a file's permissions whatever the umask.
 pub(super) fn set_mode(path: &Path, mode: u32) -> Result<(), StackError> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(StackError::file("change the permissions of", path))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(StackError::file("change the permissions of", path))
 }
 
 /// Whether every user may pass through a folder.
@@ -132,8 +137,14 @@ fn anyone_may_enter(folder: &Path) -> bool {
 /// Finds a user in the text of `/etc/passwd`. macOS writes the ids of `nobody` as -2, which is a `u32` all the same.
 fn find_user(passwd: &str, name: &str) -> Option<Account> {
     let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
-    let mut ids = line.split(':').skip(2).map(|id| u32::try_from(id.parse::<i64>().ok()? & 0xffff_ffff).ok());
-    Some(Account::Lent { uid: ids.next()??, gid: ids.next()?? })
+    let mut ids = line
+        .split(':')
+        .skip(2)
+        .map(|id| u32::try_from(id.parse::<i64>().ok()? & 0xffff_ffff).ok());
+    Some(Account::Lent {
+        uid: ids.next()??,
+        gid: ids.next()??,
+    })
 }
 
 #[cfg(test)]
@@ -144,7 +155,13 @@ mod tests {
     fn a_user_is_found_by_its_whole_name() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nnobody2:x:7:7::/:/bin/false\nnobody:*:-2:-2::/:/usr/bin/false\n";
 
-        assert_eq!(find_user(passwd, "nobody"), Some(Account::Lent { uid: u32::MAX - 1, gid: u32::MAX - 1 }));
+        assert_eq!(
+            find_user(passwd, "nobody"),
+            Some(Account::Lent {
+                uid: u32::MAX - 1,
+                gid: u32::MAX - 1
+            })
+        );
         assert_eq!(find_user(passwd, "postgres"), None);
     }
 

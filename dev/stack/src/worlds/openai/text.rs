@@ -34,7 +34,11 @@ fn token_length(text: &str) -> usize {
             continue;
         }
         // A sign is a token of its own, with the space before it.
-        return if letters == 0 { position + character.len_utf8() } else { position };
+        return if letters == 0 {
+            position + character.len_utf8()
+        } else {
+            position
+        };
     }
     text.len()
 }
@@ -47,9 +51,11 @@ pub(super) fn string(value: Option<&Value>) -> String {
 /// The text of a message's content: a string, or the text parts of an array.
 pub(super) fn content(value: Option<&Value>) -> String {
     match value {
-        Some(Value::Array(parts)) => {
-            parts.iter().map(|part| string(part.get("text").or_else(|| part.get("refusal")))).collect::<Vec<_>>().join("\n")
-        }
+        Some(Value::Array(parts)) => parts
+            .iter()
+            .map(|part| string(part.get("text").or_else(|| part.get("refusal"))))
+            .collect::<Vec<_>>()
+            .join("\n"),
         other => string(other),
     }
 }

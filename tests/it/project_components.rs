@@ -1,0 +1,121 @@
+//! The built components: what they import and export, and how large they are.
+//!
+//! This pins the pair of SDK and Spin: a component of another SDK would import another version of `wasi:http`, which the Spin that
+//! the README names does not offer.
+
+use std::fs;
+
+use insta::{assert_snapshot, with_settings};
+use wasmparser::{Parser, Payload};
+
+use crate::project_files::{folders, root, toml};
+
+/// The only version of HTTP that a component speaks.
+const HTTP: &str = "0.3.0";
+
+/// What every component stays below.
+const SIZE_LIMIT_BYTES: usize = 3 * 1024 * 1024;
+
+/// What a component asks of its host and offers to it: names of interfaces with their versions.
+struct Interfaces {
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+impl Interfaces {
+    fn of(name: &str) -> Self {
+        let mut interfaces = Self {
+            imports: Vec::new(),
+            exports: Vec::new(),
+        };
+        let mut depth = 0;
+        for payload in Parser::new(0).parse_all(&read(name)) {
+            match payload.unwrap() {
+                Payload::Version { .. } => depth += 1,
+                Payload::End(_) => depth -= 1,
+                Payload::ComponentImportSection(imports) if depth == 1 => {
+                    interfaces
+                        .imports
+                        .extend(imports.into_iter().map(|import| import.unwrap().name.0.to_owned()));
+                }
+                Payload::ComponentExportSection(exports) if depth == 1 => {
+                    interfaces
+                        .exports
+                        .extend(exports.into_iter().map(|export| export.unwrap().name.0.to_owned()));
+                }
+                _ => {}
+            }
+        }
+        interfaces.imports.sort();
+        interfaces.exports.sort();
+        interfaces
+    }
+}
+
+/// The component's bytes, from where spin.toml says that they are.
+fn read(name: &str) -> Vec<u8> {
+    let source = toml("spin.toml")["component"][name]["source"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    fs::read(root().join(&source)).unwrap_or_else(|error| panic!("{source}: {error}; build it: cargo xtask build"))
+}
+
+#[test]
+fn imports_and_exports_are_the_known_ones() {
+    for name in folders("functions") {
+        let interfaces = Interfaces::of(&name);
+        let imports = interfaces.imports.iter().map(|name| format!("import {name}"));
+        let exports = interfaces.exports.iter().map(|name| format!("export {name}"));
+        let lines: Vec<_> = imports.chain(exports).collect();
+
+        with_settings!({ snapshot_suffix => &name, omit_expression => true }, {
+            assert_snapshot!("interfaces", lines.join("\n"));
+        });
+    }
+}
+
+#[test]
+fn a_component_handles_the_one_version_of_http() {
+    for name in folders("functions") {
+        let interfaces = Interfaces::of(&name);
+        let all = interfaces.imports.iter().chain(&interfaces.exports);
+        let others: Vec<_> = all
+            .filter(|interface| interface.starts_with("wasi:http/"))
+            .filter(|interface| interface.split_once('@').map(|(_, version)| version) != Some(HTTP))
+            .collect();
+
+        assert!(
+            interfaces.exports.contains(&format!("wasi:http/handler@{HTTP}")),
+            "{name}: {:?}",
+            interfaces.exports
+        );
+        assert!(others.is_empty(), "{name} speaks {others:?}");
+    }
+}
+
+#[test]
+fn a_component_reaches_the_outside_through_spin_and_http_alone() {
+    for name in folders("functions") {
+        let others: Vec<_> = Interfaces::of(&name)
+            .imports
+            .into_iter()
+            .filter(|import| {
+                ["wasi:sockets/", "wasi:keyvalue/", "fermyon:"]
+                    .iter()
+                    .any(|way| import.starts_with(way))
+            })
+            .collect();
+
+        assert!(others.is_empty(), "{name} imports {others:?}");
+    }
+}
+
+#[test]
+fn a_component_is_small() {
+    for name in folders("functions") {
+        let size = read(&name).len();
+
+        assert!(size <= SIZE_LIMIT_BYTES, "{name} has {size} bytes");
+    }
+}
