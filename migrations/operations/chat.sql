@@ -544,6 +544,7 @@ DECLARE
     v_turn_id uuid := input ->> 'turn_id';
     v_lease_id uuid := input ->> 'lease_id';
     v_turn record;
+    v_stored_message_id uuid;
     v_message_id uuid := gen_random_uuid();
     v_message_created_at timestamptz;
     v_response jsonb := coalesce(nullif(input -> 'response', 'null'), '{}')
@@ -552,6 +553,21 @@ BEGIN
     v_user_id := app.become_user(caller);
 
     PERFORM app.become_service();
+
+    -- A caller that lost the connection while this committed asks again, and is told what was stored.
+    SELECT turn.agent_message_id
+    INTO v_stored_message_id
+    FROM app.chat_turns AS turn
+    WHERE turn.id = v_turn_id
+      AND turn.user_id = v_user_id
+      AND turn.lease_id = v_lease_id
+      AND turn.status = 'completed';
+
+    IF FOUND THEN
+        RETURN jsonb_build_object(
+            'response', v_response || jsonb_build_object('agentMessageId', v_stored_message_id)
+        );
+    END IF;
 
     -- Usage goes first: its foreign keys lock user and agent before the turn, in the order in which a deletion does.
     PERFORM app.record_usage(

@@ -1,5 +1,11 @@
-//! Placeholder.
+//! The black-box tests: over HTTP to the built components, then rows in Postgres and what the worlds saw; and the project's own rules.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in tests a panic is the report")]
 
+mod chat_messages;
+mod data_database;
+mod data_migrations;
+mod data_operations;
+mod data_policies;
 mod project_components;
 mod project_docs;
 mod project_files;

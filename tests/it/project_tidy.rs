@@ -1,11 +1,15 @@
 //! The checkout keeps its own rules: what lies where, who may name what, which text is not left lying about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use crate::project_files::{folders, members, read, root, toml, written, written_with};
 
 /// What agentopia-domain may depend on: data, its serialization, and nothing that does anything.
 const DOMAIN_DEPENDENCIES: [&str; 5] = ["chrono", "serde", "serde_json", "thiserror", "uuid"];
+
+/// Nothing but dependencies; native tools may have it, and it names what others only have through others.
+const BUILD_ONCE: &str = "agentopia-build-once";
 
 /// Which of our crates a crate may depend on. What is not listed here may depend on none.
 const ARROWS: [(&str, &[&str]); 9] = [
@@ -190,7 +194,11 @@ fn dependencies_among_our_crates_point_inwards() {
             .map(|(name, _)| name);
 
         for name in ours.filter(|name| name.starts_with("agentopia-")) {
-            assert!(allowed.contains(&name.as_str()), "{member} depends on {name}");
+            let for_a_tool = name == BUILD_ONCE && (member.starts_with("dev/") || member == "tests");
+            assert!(
+                for_a_tool || allowed.contains(&name.as_str()),
+                "{member} depends on {name}"
+            );
         }
     }
 }
@@ -216,6 +224,48 @@ fn members_inherit_what_the_workspace_decides() {
                 "{member}: {name} has a version of its own"
             );
         }
+    }
+}
+
+/// Each dependency that a command builds for this machine, with its features.
+fn built_by(arguments: &[&str]) -> BTreeSet<String> {
+    let tree = [
+        "tree",
+        "--offline",
+        "--locked",
+        "--prefix",
+        "none",
+        "--no-dedupe",
+        "--format",
+        "{p} {f}",
+    ];
+    let output = Command::new(env!("CARGO"))
+        .current_dir(root())
+        .args(tree)
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines
+        .lines()
+        .filter(|line| !line.contains(root().to_str().unwrap()))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn what_one_command_built_the_others_need_not_build_again() {
+    let all = built_by(&["--workspace", "--edges", "normal,build,dev"]);
+
+    for package in ["agentopia-tests", "agentopia-xtask"] {
+        let own = built_by(&["--package", package, "--edges", "normal,build"]);
+        let again: Vec<_> = own.difference(&all).collect();
+        assert_eq!(
+            again,
+            Vec::<&String>::new(),
+            "{package} builds these for itself: add their features to dev/build-once"
+        );
     }
 }
 

@@ -17,6 +17,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -52,7 +53,7 @@ impl Host {
         let handle = runtime.handle()?.clone();
         let (stop, stopped) = watch::channel(false);
         let serving = handle
-            .spawn(serve(options, stopped))
+            .spawn(serve(options, stopped, Arc::clone(&runtime.stopping)))
             .await
             .map_err(|error| HostError::Engine(format!("starting was cut short: {error}")))??;
         let Serving {
@@ -111,7 +112,11 @@ impl Host {
 
 /// The host's own threads.
 #[derive(Debug)]
-struct Background(Option<Runtime>);
+struct Background {
+    /// There until it is stopped.
+    runtime: Option<Runtime>,
+    stopping: Arc<AtomicBool>,
+}
 
 impl Background {
     fn new() -> Result<Self, HostError> {
@@ -119,12 +124,15 @@ impl Background {
             .enable_all()
             .thread_name("agentopia-host")
             .build()
-            .map(|runtime| Self(Some(runtime)))
+            .map(|runtime| Self {
+                runtime: Some(runtime),
+                stopping: Arc::new(AtomicBool::new(false)),
+            })
             .map_err(|error| HostError::Engine(error.to_string()))
     }
 
     fn handle(&self) -> Result<&Handle, HostError> {
-        self.0
+        self.runtime
             .as_ref()
             .map(Runtime::handle)
             .ok_or_else(|| HostError::Engine("the runtime has stopped".to_owned()))
@@ -132,9 +140,10 @@ impl Background {
 
     /// Drops all tasks and waits for it.
     fn stop(mut self) {
-        let Some(runtime) = self.0.take() else {
+        let Some(runtime) = self.runtime.take() else {
             return;
         };
+        self.stopping.store(true, Ordering::Relaxed);
         // A runtime cannot be waited for inside another one.
         let stopping = std::thread::spawn(move || runtime.shutdown_timeout(STOP_LIMIT));
         if stopping.join().is_err() {
@@ -145,7 +154,8 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
+            self.stopping.store(true, Ordering::Relaxed);
             runtime.shutdown_background();
         }
     }
@@ -158,7 +168,11 @@ struct Serving {
     server: JoinHandle<()>,
 }
 
-async fn serve(options: HostOptions, stopped: watch::Receiver<bool>) -> Result<Serving, HostError> {
+async fn serve(
+    options: HostOptions,
+    stopped: watch::Receiver<bool>,
+    stopping: Arc<AtomicBool>,
+) -> Result<Serving, HostError> {
     let manifest = Manifest::load(&options.manifest)?;
     let listener = TcpListener::bind(options.listen)
         .await
@@ -174,7 +188,7 @@ async fn serve(options: HostOptions, stopped: watch::Receiver<bool>) -> Result<S
         source,
     })?;
 
-    let app = load(&manifest, &options, address).await?;
+    let app = load(&manifest, &options, address, &stopping).await?;
     let counters = app
         .components
         .iter()
@@ -188,7 +202,12 @@ async fn serve(options: HostOptions, stopped: watch::Receiver<bool>) -> Result<S
     })
 }
 
-async fn load(manifest: &Manifest, options: &HostOptions, address: SocketAddr) -> Result<Arc<App>, HostError> {
+async fn load(
+    manifest: &Manifest,
+    options: &HostOptions,
+    address: SocketAddr,
+    stopping: &Arc<AtomicBool>,
+) -> Result<Arc<App>, HostError> {
     let malformed = |reason| HostError::Manifest {
         path: options.manifest.clone(),
         reason,
@@ -225,6 +244,7 @@ async fn load(manifest: &Manifest, options: &HostOptions, address: SocketAddr) -
             service,
             reuse: options.reuse,
             request_timeout: options.request_timeout,
+            stopping: Arc::clone(stopping),
         };
         components.insert(id, ProxyHandler::new(workers));
     }

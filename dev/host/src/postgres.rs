@@ -2,7 +2,10 @@
 //!
 //! Results, errors and values are those of Spin; how connections are kept is the host's choice ([`crate::PoolMode`]).
 
-#![expect(clippy::result_large_err, reason = "the guest's error type is as the interface has it")]
+#![expect(
+    clippy::result_large_err,
+    reason = "the guest's error type is as the interface has it"
+)]
 
 mod convert;
 mod parameters;
@@ -91,11 +94,7 @@ async fn execute(lease: &Lease, statement: &str, parameters: Vec<ParameterValue>
 type Incoming = Pin<Box<dyn Stream<Item = Result<(Vec<Column>, Row), Error>> + Send>>;
 
 /// Runs a statement.
-async fn rows(
-    lease: &Lease,
-    statement: &str,
-    parameters: Vec<ParameterValue>,
-) -> Result<Incoming, Error> {
+async fn rows(lease: &Lease, statement: &str, parameters: Vec<ParameterValue>) -> Result<Incoming, Error> {
     let parameters = parameters::to_sql(&parameters).map_err(|error| Error::BadParameter(format!("{error:?}")))?;
     let rows = lease
         .query(statement, &parameters)
@@ -190,11 +189,7 @@ async fn query_stream(lease: &Lease, statement: &str, parameters: Vec<ParameterV
     Ok(Rows::Incoming(columns, row_receiver, outcome_receiver))
 }
 
-async fn forward(
-    ready: Vec<Row>,
-    incoming: &mut Incoming,
-    sender: &mpsc::Sender<Row>,
-) -> Result<(), Error> {
+async fn forward(ready: Vec<Row>, incoming: &mut Incoming, sender: &mpsc::Sender<Row>) -> Result<(), Error> {
     for row in ready {
         if sender.send(row).await.is_err() {
             return Ok(());

@@ -5,6 +5,7 @@ use crate::state::{Component, Instance};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
@@ -22,6 +23,8 @@ pub(crate) struct Workers {
     pub(crate) service: ServicePre<Instance>,
     pub(crate) reuse: InstanceReuse,
     pub(crate) request_timeout: Option<Duration>,
+    /// Whether the host is stopping, which ends instances at any point.
+    pub(crate) stopping: Arc<AtomicBool>,
 }
 
 impl HandlerState for Workers {
@@ -51,6 +54,7 @@ impl HandlerState for Workers {
                 component: Arc::clone(&self.component),
                 reuse: self.reuse,
                 request_timeout: self.request_timeout,
+                stopping: Arc::clone(&self.stopping),
             },
         })
     }
@@ -95,6 +99,7 @@ pub(crate) struct Worker {
     component: Arc<Component>,
     reuse: InstanceReuse,
     request_timeout: Option<Duration>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl WorkerState for Worker {
@@ -124,7 +129,9 @@ impl WorkerState for Worker {
     }
 
     fn drop(&self, store: Store<Instance>, result: Result<(), wasmtime::Error>) {
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !self.stopping.load(Ordering::Relaxed)
+        {
             self.component.log.line(&format!("worker failed: {error:?}"));
         }
         drop(store);

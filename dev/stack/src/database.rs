@@ -23,8 +23,8 @@ pub(crate) fn parse(url: &str) -> Result<Config, StackError> {
         .map_err(|error| StackError::Prerequisite(format!("the database URL cannot be read: {error}")))?;
     if config.get_ssl_mode() == SslMode::Require {
         return Err(StackError::Prerequisite(
-            "the database URL asks for TLS (sslmode=require), which these tools do not speak: use sslmode=prefer over a \
-             trusted network or a tunnel"
+            "the database URL asks for TLS (sslmode=require), which these tools do not speak: use sslmode=prefer over \
+             a trusted network or a tunnel"
                 .to_owned(),
         ));
     }

@@ -1,8 +1,8 @@
 //! Demo data: two people who share nothing, with fixed ids that documents and tests can name.
 //!
-//! Ada has the agents [`ATLAS`] and [`QUILL`], the team [`ANALYSTS`] of both, and the workspace [`ENGINE_ROOM`] with channels
-//! [`ENGINE_ROOM_GENERAL`] and [`ENGINE_ROOM_IDEAS`]; something was said in the first channel and between her and Quill. Grace
-//! has [`BEACON`], the team [`WATCH`] and the workspace [`HARBOUR`].
+//! Ada has the agents [`ATLAS`] and [`QUILL`], the team [`ANALYSTS`] of both, and the workspace [`ENGINE_ROOM`] with
+//! channels [`ENGINE_ROOM_GENERAL`] and [`ENGINE_ROOM_IDEAS`]; something was said in the first channel and between her
+//! and Quill. Grace has [`BEACON`], the team [`WATCH`] and the workspace [`HARBOUR`].
 
 use uuid::{Uuid, uuid};
 

@@ -1,12 +1,12 @@
 //! Brings a database to the state of a folder of SQL files.
 //!
 //! - `<version>_<name>.sql` are **migrations**: applied once, in the order of their versions, never edited afterwards.
-//! - `operations/<area>.sql` are **operations**: `create or replace`, applied again whenever their text changes, and all of
-//!   them whenever a migration was applied.
+//! - `operations/<area>.sql` are **operations**: `create or replace`, applied again whenever their text changes, and
+//!   all of them whenever a migration was applied.
 //!
-//! Each file is one transaction together with its record, so that a file that fails leaves nothing behind. Its statements are
-//! sent one by one, so that every error is one of a line. It takes the rights of the database's owner, not a superuser, and a
-//! direct or session-pooled connection: the lock against a second runner is the session's.
+//! Each file is one transaction together with its record, so that a file that fails leaves nothing behind. Its
+//! statements are sent one by one, so that every error is one of a line. It takes the rights of the database's owner,
+//! not a superuser, and a direct or session-pooled connection: the lock against a second runner is the session's.
 
 mod script;
 
@@ -95,11 +95,9 @@ pub enum MigrateError {
     Changed(PathBuf),
 
     /// The database is ahead of the folder.
-    #[error("the database has migration {version} ({name}), which {} does not have: use the checkout that has it", .folder.display())]
+    #[error("the database has {name}, which {} does not have: use the checkout that has it", .folder.display())]
     Ahead {
-        /// The version of the migration.
-        version: i64,
-        /// Its file name.
+        /// The migration's file name.
         name: String,
         /// The folder that was given.
         folder: PathBuf,
@@ -260,7 +258,6 @@ async fn pending(client: &Client, files: Vec<SqlFile>, folder: &Path) -> Result<
         let (version, name, checksum): (i64, String, String) = (row.get(0), row.get(1), row.get(2));
         let Some(index) = pending.iter().position(|file| file.version == Some(version)) else {
             return Err(MigrateError::Ahead {
-                version,
                 name,
                 folder: folder.to_owned(),
             });

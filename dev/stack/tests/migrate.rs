@@ -230,7 +230,7 @@ async fn what_does_not_fit_the_database_or_the_folder_is_refused() {
             edited,
             "1_create_table.sql has changed since it was applied: migrations are never edited, add a new one",
         ),
-        (behind, "the database has migration 1 (1_create_table.sql), which"),
+        (behind, "the database has 1_create_table.sql, which"),
         (doubled, "has the same version"),
         (unnamed, "first.sql: a migration is named <digits>_<name>.sql"),
     ] {

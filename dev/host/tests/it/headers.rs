@@ -62,7 +62,9 @@ async fn what_a_client_claims_stays_in_front_as_in_spin() {
 async fn headers_of_the_connection_are_not_passed_on() {
     let app = TestApp::start(&manifest("")).await;
 
-    let answer = app.raw("GET /headers HTTP/1.1\r\nHost: x.example\r\nConnection: close\r\n\r\n").await;
+    let answer = app
+        .raw("GET /headers HTTP/1.1\r\nHost: x.example\r\nConnection: close\r\n\r\n")
+        .await;
 
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");

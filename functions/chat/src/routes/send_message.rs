@@ -73,8 +73,8 @@ async fn store(
             show_rate_limit(&mut response, &rate_limit);
             Ok(response)
         }
-        PostedMessage::Replayed { response } => {
-            let mut response = Json(saved_message(&response.message)).into_response();
+        PostedMessage::Replayed { message } => {
+            let mut response = Json(saved_message(&message)).into_response();
             mark_replayed(&mut response);
             Ok(response)
         }

@@ -312,16 +312,9 @@ pub enum PostedMessage {
     },
     /// The same request stored it before.
     Replayed {
-        /// What was answered then.
-        response: ReplayedPost,
+        /// The message.
+        message: StoredMessage,
     },
-}
-
-/// What an earlier request with the same key stored.
-#[derive(Debug, Deserialize)]
-pub struct ReplayedPost {
-    /// The message.
-    pub message: StoredMessage,
 }
 
 /// Admits a turn, stores the user's message, and returns what the model is to be shown.

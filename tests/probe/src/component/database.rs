@@ -39,12 +39,12 @@ pub(crate) async fn begin(request: Request, trap: bool) -> Answer {
     )
 }
 
-/// Whether a fresh connection finds itself in a transaction that somebody else began.
+/// Whether a fresh connection finds itself in a transaction that somebody else began: only there a savepoint is possible.
 pub(crate) async fn in_transaction() -> Answer {
-    let body = json!({ "statement": "SELECT now() <> statement_timestamp() AS in_transaction" });
-    let answer = match run(&body).await {
-        Ok(answer) => {
-            json!({ "in_transaction": answer.pointer("/rows/0/0") == Some(&json!("DbValue::Boolean(true)")) })
+    let answer = match run(&json!({ "statement": "SAVEPOINT probe", "execute": true })).await {
+        Ok(_) => json!({ "in_transaction": true }),
+        Err(Error::PgError(PgError::QueryFailed(QueryError::DbError(error)))) if error.code == "25P01" => {
+            json!({ "in_transaction": false })
         }
         Err(error) => describe(&error),
     };

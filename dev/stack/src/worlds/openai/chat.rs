@@ -283,8 +283,8 @@ fn check_temperature(body: &Value, model: &Model) -> Result<(), Refusal> {
     match body.get("temperature").and_then(Value::as_f64) {
         Some(temperature) if model.kind == Kind::Reasoning && temperature != 1.0 => {
             let message = format!(
-                "Unsupported value: 'temperature' does not support {temperature} with this model. Only the default (1) value is \
-                 supported."
+                "Unsupported value: 'temperature' does not support {temperature} with this model. Only the default (1) \
+                 value is supported."
             );
             Err(Refusal::invalid("temperature", Some("unsupported_value"), message))
         }
@@ -319,7 +319,8 @@ fn token_limit(body: &Value, model: &Model) -> Result<Option<usize>, Refusal> {
     let given = |name: &str| body.get(name).filter(|value| !value.is_null()).cloned();
     let (old, new) = (given("max_tokens"), given("max_completion_tokens"));
     if old.is_some() && model.kind == Kind::Reasoning {
-        let message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.";
+        let message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use \
+                       'max_completion_tokens' instead.";
         return Err(Refusal::invalid("max_tokens", Some("unsupported_parameter"), message));
     }
     if old.is_some() && new.is_some() {
@@ -448,7 +449,8 @@ fn messages(body: &Value) -> Result<&Vec<Value>, Refusal> {
                 .and_then(Value::as_str)
                 .ok_or_else(|| Refusal::missing(&param("tool_call_id")))?;
             if !open_calls.remove(id) {
-                let message = "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.";
+                let message = "Invalid parameter: messages with role 'tool' must be a response to a preceeding message \
+                               with 'tool_calls'.";
                 return Err(Refusal::invalid(&param("role"), None, message));
             }
             continue;
@@ -490,8 +492,8 @@ fn check_role<'a>(message: &'a Value, param: &str) -> Result<&'a str, Refusal> {
             "system" | "assistant" | "user" | "function" | "tool" | "developer" => Ok(role),
             other => {
                 let message = format!(
-                    "Invalid value: '{other}'. Supported values are: 'system', 'assistant', 'user', 'function', 'tool', \
-                                       and 'developer'."
+                    "Invalid value: '{other}'. Supported values are: 'system', 'assistant', 'user', 'function', \
+                                       'tool', and 'developer'."
                 );
                 Err(Refusal::invalid(param, Some("invalid_value"), message))
             }

@@ -80,7 +80,8 @@ pub(super) fn embed(body: &Value) -> Result<Response, Refusal> {
         if count > model.window {
             let message = format!(
                 "This model's maximum context length is {} tokens, however you requested {count} tokens ({count} in \
-                                   your prompt; 0 for the completion). Please reduce your prompt; or completion length.",
+                                   your prompt; 0 for the completion). Please reduce your prompt; or completion \
+                                   length.",
                 model.window
             );
             return Err(Refusal::invalid("", None, message));

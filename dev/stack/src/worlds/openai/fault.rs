@@ -2,10 +2,10 @@
 //!
 //! | Name | What happens |
 //! |---|---|
-//! | `stand-in-429`, `-429-<n>`, `-429-always` | 429 with `Retry-After: 1`: for the first request of a conversation, the first n, all |
+//! | `stand-in-429`, `-429-<n>`, `-429-always` | 429, `Retry-After: 1`: a conversation's first request, first n, all |
 //! | `stand-in-quota` | 429 `insufficient_quota`, always |
 //! | `stand-in-401` | 401 `invalid_api_key`, always |
-//! | `stand-in-500`, `-500-once`, `-500-<n>` | 500: always, for the first request of a conversation, for the first n |
+//! | `stand-in-500`, `-500-once`, `-500-<n>` | 500: all, a conversation's first request, first n |
 //! | `stand-in-503`, `-503-once`, `-503-<n>` | 503, likewise |
 //! | `stand-in-context` | 400 `context_length_exceeded` |
 //! | `stand-in-stall` | not a byte, for ever |
@@ -19,7 +19,8 @@
 //! | `stand-in-filter` | no reply, `finish_reason` `content_filter` |
 //! | `stand-in-odd-frames` | CRLF, comments, unknown fields, characters split between packets: all of it correct |
 //!
-//! A conversation is a model and the user's last message: tests that run side by side do not use up each other's faults.
+//! A conversation is a model and the user's last message: tests that run side by side do not use up each other's
+//! faults.
 
 use super::chat::ChatRequest;
 use super::refusal::Refusal;

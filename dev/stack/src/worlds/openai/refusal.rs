@@ -62,8 +62,9 @@ impl Refusal {
 
     /// No JSON object.
     pub(super) fn not_json() -> Self {
-        let message = "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP \
-                       library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)";
+        let message = "We could not parse the JSON body of your request. (HINT: This likely means you aren't using \
+                       your HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not \
+                       valid JSON.)";
         Self::invalid("", None, message)
     }
 
@@ -93,8 +94,8 @@ impl Refusal {
 
     /// No key.
     pub(super) fn no_key() -> Self {
-        let message = "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer \
-                       auth (i.e. Authorization: Bearer YOUR_KEY).";
+        let message = "You didn't provide an API key. You need to provide your API key in an Authorization header \
+                       using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).";
         Self::new(StatusCode::UNAUTHORIZED, "invalid_request_error", None, message)
     }
 
@@ -165,8 +166,9 @@ impl Refusal {
 
     /// The account's money is spent; trying again does not help.
     pub(super) fn quota() -> Self {
-        let message = "You exceeded your current quota, please check your plan and billing details. For more information on this \
-                       error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.";
+        let message = "You exceeded your current quota, please check your plan and billing details. For more \
+                       information on this error, read the docs: \
+                       https://platform.openai.com/docs/guides/error-codes/api-errors.";
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,
             "insufficient_quota",

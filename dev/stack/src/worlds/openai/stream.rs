@@ -184,10 +184,11 @@ struct Frames {
 
 impl Frames {
     fn new(request: &ChatRequest, number: u64) -> Self {
+        let (created, model) = (now(), json!(request.model));
+        let kind = r#""object":"chat.completion.chunk""#;
+        let stand_in = r#""service_tier":"default","system_fingerprint":"fp_stand_in""#;
         let before = format!(
-            r#"data: {{"id":"chatcmpl-stand-in-{number}","object":"chat.completion.chunk","created":{},"model":{},"service_tier":"default","system_fingerprint":"fp_stand_in","#,
-            now(),
-            json!(request.model)
+            r#"data: {{"id":"chatcmpl-stand-in-{number}",{kind},"created":{created},"model":{model},{stand_in},"#
         );
         Self {
             before,
@@ -224,7 +225,8 @@ fn frame(data: &str) -> Bytes {
     format!("data: {data}\n\n").into()
 }
 
-/// The same events in every form that the standard allows: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
+/// The same events in every form that the standard allows:
+/// <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 fn odd(steps: &[Step]) -> Vec<Step> {
     let mut odd = vec![Step::Send(Bytes::from_static(
         b": a comment\r\n\r\nretry: 1000\r\n\r\n",

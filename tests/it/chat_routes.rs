@@ -1,0 +1,106 @@
+//! Which paths and methods there are: `chat`'s, and those of the functions that are not written yet.
+
+use std::fmt::Write as _;
+
+use agentopia_tests::Stack;
+use http::Method;
+use insta::assert_snapshot;
+
+use crate::chat_support::CHAT;
+
+/// The functions that are not written yet, under every path by which clients call them.
+const UNWRITTEN: [&str; 10] = [
+    "/functions/v1/agent-toolbelt",
+    "/functions/v1/digitalocean-options",
+    "/functions/v1/discord-interaction-handler",
+    "/functions/v1/dtma/get-agent-tool-credentials",
+    "/functions/v1/dtma/heartbeat",
+    "/functions/v1/get-agent-tool-credentials",
+    "/functions/v1/heartbeat",
+    "/functions/v1/manage-discord-worker",
+    "/functions/v1/toolbox-tools",
+    "/functions/v1/toolboxes-user",
+];
+
+#[tokio::test]
+async fn another_method_is_refused_with_those_that_are_allowed() {
+    let stack = Stack::shared().await;
+    let cases = [
+        (Method::GET, CHAT.to_owned()),
+        (Method::PUT, CHAT.to_owned()),
+        (Method::PATCH, CHAT.to_owned()),
+        (Method::DELETE, CHAT.to_owned()),
+        (Method::POST, format!("{CHAT}/health")),
+    ];
+
+    let mut answers = String::new();
+    for (method, path) in cases {
+        writeln!(answers, "[{method} {path}]\n{}", stack.request(method.clone(), &path).await).unwrap();
+    }
+
+    assert_snapshot!(answers, @"");
+}
+
+#[tokio::test]
+async fn a_path_that_is_none_is_not_found() {
+    let stack = Stack::shared().await;
+
+    let response = stack.post(&format!("{CHAT}/nothing")).await;
+
+    assert_snapshot!(response, @"");
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_to_anybody() {
+    let stack = Stack::shared().await;
+
+    let response = stack
+        .request(Method::OPTIONS, CHAT)
+        .header("origin", "https://app.example.com")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "authorization, content-type")
+        .await;
+
+    assert_snapshot!(response, @"");
+    let headers = ["origin", "methods", "headers"].map(|name| response.header(&format!("access-control-allow-{name}")));
+    assert_snapshot!(headers.map(Option::unwrap).join("\n"), @"");
+}
+
+#[tokio::test]
+async fn a_browser_may_read_the_headers_that_say_something() {
+    let stack = Stack::shared().await;
+
+    let response = stack.post(CHAT).await;
+
+    assert_snapshot!(response.header("access-control-expose-headers").unwrap(), @"");
+}
+
+#[tokio::test]
+async fn health_needs_no_proof() {
+    let stack = Stack::shared().await;
+
+    let response = stack.get(&format!("{CHAT}/health")).await;
+
+    assert_snapshot!(response, @"");
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(response.header("content-type"), Some("application/json"));
+}
+
+#[tokio::test]
+async fn a_function_that_is_not_written_yet_is_healthy_and_says_so_elsewhere() {
+    let stack = Stack::shared().await;
+
+    for base in UNWRITTEN {
+        let health = stack.get(&format!("{base}/health")).await;
+        let preflight = stack.request(Method::OPTIONS, base).await;
+        let refusals = [stack.post(base).await, stack.get(&format!("{base}/some/path")).await];
+
+        assert_eq!(health.to_string(), "200 OK\n{\"status\":\"healthy\",\"timestamp\":\"[time]\"}", "{base}");
+        assert_eq!(preflight.to_string(), "200 OK\nok", "{base}");
+        for refusal in refusals {
+            insta::allow_duplicates! {
+                assert_snapshot!(refusal, @"");
+            }
+        }
+    }
+}
