@@ -71,6 +71,9 @@ BEGIN
         ALTER ROLE agentopia_functions SET idle_in_transaction_session_timeout = '10s';
         ALTER ROLE agentopia_functions SET search_path = '';
         ALTER ROLE agentopia_functions SET timezone = 'UTC';
+        -- An operation's statements are written for one plan. Planning each anew five times before keeping a plan, on every
+        -- connection, would cost more than it could find.
+        ALTER ROLE agentopia_functions SET plan_cache_mode = 'force_generic_plan';
     END IF;
 END
 $$;

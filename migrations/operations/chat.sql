@@ -546,7 +546,6 @@ DECLARE
     v_turn record;
     v_stored_message_id uuid;
     v_message_id uuid := gen_random_uuid();
-    v_message_created_at timestamptz;
     v_response jsonb := coalesce(nullif(input -> 'response', 'null'), '{}')
         || jsonb_build_object('agentMessageId', v_message_id);
 BEGIN
@@ -624,9 +623,7 @@ BEGIN
             FOR KEY SHARE
         ),
         coalesce((input ->> 'is_partial')::boolean, false)
-    )
-    RETURNING created_at
-    INTO v_message_created_at;
+    );
 
     UPDATE app.idempotency_keys
     SET
@@ -638,10 +635,7 @@ BEGIN
       AND key = v_turn.idempotency_key
       AND lease_id = v_lease_id;
 
-    RETURN jsonb_build_object(
-        'agent_message', jsonb_build_object('id', v_message_id, 'created_at', v_message_created_at),
-        'response', v_response
-    );
+    RETURN jsonb_build_object('response', v_response);
 EXCEPTION
     WHEN foreign_key_violation THEN
         PERFORM app.refuse(404, 'conversation_gone', 'The conversation no longer exists.');
@@ -769,6 +763,9 @@ EXCEPTION
     -- Deleted between the look and the writing.
     WHEN foreign_key_violation THEN
         PERFORM app.refuse(404, 'conversation_gone', 'The conversation no longer exists.');
+    -- So may the membership be.
+    WHEN insufficient_privilege THEN
+        PERFORM app.refuse(404, 'channel_not_found', 'Channel not found');
 END
 $$;
 
