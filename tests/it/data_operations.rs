@@ -166,11 +166,10 @@ async fn a_users_own_login_becomes_nobody_else_and_calls_no_operation() {
 #[tokio::test]
 async fn a_limit_gives_a_burst_and_then_one_at_a_time() {
     let owner = Database::migrated().await.owner().await;
-    let take = "SELECT app.take_rate_limit('key', 1, 3) - 'reset_seconds'";
+    let take = "SELECT app.take_rate_limit('key', 1, 3) - 'reset_seconds' - 'limit'";
     let took = async || -> Value { owner.query_one(take, &[]).await.unwrap().get(0) };
-    let taken =
-        |remaining: u8| json!({ "allowed": true, "limit": 3, "remaining": remaining, "retry_after_seconds": 0 });
-    let refused = json!({ "allowed": false, "limit": 3, "remaining": 0, "retry_after_seconds": 60 });
+    let taken = |remaining: u8| json!({ "allowed": true, "remaining": remaining, "retry_after_seconds": 0 });
+    let refused = json!({ "allowed": false, "remaining": 0, "retry_after_seconds": 60 });
     // A minute passes for the limit's row.
     let wait = "UPDATE app.rate_limits SET tat = tat - interval '1 minute'";
 
@@ -236,7 +235,11 @@ async fn a_turn_that_died_is_taken_over_with_its_message() {
     // It was not dead, only slow.
     assert_eq!(complete(&first, "Late").await, Err("PT409 turn_superseded".to_owned()));
     let completed = complete(&second, "Hi").await.unwrap();
-    assert_eq!(complete(&second, "Hi").await, Err("PT409 turn_superseded".to_owned()));
+    assert_eq!(
+        complete(&second, "Hi").await.as_ref(),
+        Ok(&completed),
+        "asked again, it is the same"
+    );
 
     let replayed = begin("hash").await.unwrap();
     assert_eq!(

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in tests a panic is the report")]
 
 mod chat_messages;
+mod chat_refusals;
+mod chat_routes;
+mod chat_support;
 mod data_database;
 mod data_migrations;
 mod data_operations;

@@ -38,6 +38,9 @@ enum Command {
         /// The folder of the database and its secrets.
         #[arg(long, default_value = DATA)]
         data: PathBuf,
+        /// Loads the demo data into the database of DATABASE_URL too; a database of our own has it in any case.
+        #[arg(long)]
+        demo: bool,
     },
     /// Runs everything that CI runs.
     Test,
@@ -91,7 +94,7 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Up { port, data } => up::up(port, in_checkout(data)).await,
+        Command::Up { port, data, demo } => up::up(port, in_checkout(data), demo).await,
         Command::Test => test::test().await,
         Command::Build => {
             add_wasm_target(&Terminal).await?;

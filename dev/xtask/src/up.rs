@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use agentopia_application::{Application, ApplicationOptions, Settings, Target, add_wasm_target, build, migrations};
 use agentopia_stack::postgres::FunctionsLogin;
 use agentopia_stack::worlds::openai::{OpenAiOptions, OpenAiWorld};
-use agentopia_stack::{Postgres, PostgresOptions, Progress, demo, migrate};
+use agentopia_stack::{Postgres, PostgresOptions, Progress, Secrets, demo, migrate};
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,7 +16,7 @@ use crate::{database, token};
 const OPENAI: &str = "https://api.openai.com/v1";
 
 /// Serves until Ctrl-C, SIGTERM or the end of the database, and stops what it started.
-pub(crate) async fn up(port: u16, data: PathBuf) -> anyhow::Result<()> {
+pub(crate) async fn up(port: u16, data: PathBuf, demo: bool) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     // Before minutes are spent on building.
@@ -25,7 +25,7 @@ pub(crate) async fn up(port: u16, data: PathBuf) -> anyhow::Result<()> {
     })?;
 
     let running = tokio::select! {
-        running = Running::start(port, data) => running?,
+        running = Running::start(port, data, demo) => running?,
         _ = interrupt.recv() => bail!("interrupted before it served"),
         _ = terminate.recv() => bail!("terminated before it served"),
     };
@@ -49,10 +49,11 @@ struct Running {
     postgres: Postgres,
     openai: Option<OpenAiWorld>,
     application: Application,
+    has_demo: bool,
 }
 
 impl Running {
-    async fn start(port: u16, data: PathBuf) -> anyhow::Result<Self> {
+    async fn start(port: u16, data: PathBuf, demo: bool) -> anyhow::Result<Self> {
         add_wasm_target(&Terminal).await?;
         build(Target::Application, &Terminal).await?;
 
@@ -90,12 +91,16 @@ impl Running {
 
     /// Says that it serves, and what to try.
     fn introduce(&self) -> anyhow::Result<()> {
-        let user = &demo::USERS[0];
-        let token = token::sign(user.email, self.postgres.secrets())?;
         let url = self.application.url();
-
         println!("ready {url}");
         println!();
+        if !self.has_demo {
+            println!("The database is yours: call it with a token of one of its users, or start with --demo.");
+            return Ok(());
+        }
+
+        let user = demo::ADA;
+        let token = token::sign(user.email, self.postgres.secrets())?;
         println!("Try it, as the demo user {}:", user.email);
         println!();
         println!("curl -N {url}/functions/v1/chat \\");
@@ -126,11 +131,22 @@ impl Running {
     }
 }
 
+/// Who signs users' tokens: the Supabase project of the environment, or this data folder.
+fn user_tokens(settings: &mut Settings, secrets: &Secrets) {
+    if let Some(origin) = variable("SUPABASE_URL") {
+        settings.set("supabase_origin", origin.trim_end_matches('/'));
+    }
+    let secret = variable("SUPABASE_JWT_SECRET");
+    settings.set("jwt_secret", secret.as_deref().unwrap_or(secrets.jwt_secret()));
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where `up` reads its environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// The provider of the environment's key, or a stand-in that says that it is one.
 async fn model_provider(settings: &mut Settings) -> anyhow::Result<Option<OpenAiWorld>> {
-    #[expect(clippy::disallowed_methods, reason = "this is where `up` reads its environment")]
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-
     if let Some(model) = variable("OPENAI_MODEL") {
         settings.set("openai_default_model", model);
     }
