@@ -87,10 +87,10 @@ impl Stack {
     }
 
     /// A stack that shares nothing, for a test that breaks the database.
-    pub async fn of_its_own() -> Self {
+    pub async fn of_its_own(options: StackOptions) -> Self {
         background::run(async {
             let base = Arc::new(Base::start("own").await);
-            Self::start(base, StackOptions::default()).await
+            Self::start(base, options).await
         })
         .await
     }

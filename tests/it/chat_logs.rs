@@ -76,8 +76,8 @@ async fn no_token_no_secret_and_no_word_that_was_said_is_logged() {
 
     let said = "canary-of-a-message";
     for agent in [&sound, &faulty, &cut] {
-        let response = ask(stack, &user, agent, said).idempotency_key("canary-of-a-key").await;
-        assert!(response.status() == 200 || response.status() == 422, "{response}");
+        let response = ask(stack, &user, agent, said).idempotency_key(&format!("canary-of-a-key-{}", agent.id)).await;
+        assert_eq!(response.status(), 200, "{response}");
     }
     ask(stack, &user, &sound, said).events().await.rest().await;
     stack.post(CHAT).bearer("canary-of-a-token").body(format!("{{\"message\":{said}")).await;

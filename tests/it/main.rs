@@ -1,10 +1,17 @@
 //! The black-box tests: over HTTP to the built components, then rows in Postgres and what the worlds saw; and the project's own rules.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in tests a panic is the report")]
 
+mod chat_access;
+mod chat_idempotency;
+mod chat_limits;
+mod chat_logs;
 mod chat_messages;
+mod chat_prompts;
 mod chat_refusals;
 mod chat_routes;
 mod chat_support;
+mod chat_tenants;
+mod chat_tokens;
 mod data_database;
 mod data_migrations;
 mod data_operations;

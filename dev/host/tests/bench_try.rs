@@ -48,6 +48,8 @@ async fn load(addr: std::net::SocketAddr, path: &str, body: Bytes, conns: usize,
 }
 #[tokio::test(flavor = "multi_thread")]
 async fn bench() {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let secs: f64 = std::env::var("SECS").ok().and_then(|s| s.parse().ok()).unwrap_or(3.0);
     let dir = tempfile::tempdir().unwrap();
     let wasm =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/wasm32-wasip2/release/host_probe.wasm");
@@ -102,6 +104,7 @@ async fn bench() {
             PoolMode::Isolated,
         ),
     ] {
+        if !only.is_empty() && only != name { continue; }
         let mut o = HostOptions::new(dir.path().join("spin.toml"));
         o.variables
             .insert("database_url".into(), std::env::var("DATABASE_URL").unwrap());
@@ -113,12 +116,13 @@ async fn bench() {
             for _ in 0..2 {
                 println!(
                     "{name} echo {conns:3} conns: {:?}",
-                    load(h.address(), "/echo", "hello".into(), conns, 3.0).await
+                    load(h.address(), &std::env::var("WHERE").unwrap_or("/echo".into()), "hello".into(), conns, secs).await
                 );
             }
         }
         let s = h.statistics().total();
         println!("{name} {s:?}");
+        if !only.is_empty() { h.shutdown().await; continue; }
         let q = Bytes::from_static(
             b"{\"statement\":\"SELECT $1::text::jsonb::text\",\"params\":[{\"str\":\"{\\\"a\\\": 1}\"}]}",
         );
@@ -131,6 +135,7 @@ async fn bench() {
         println!("{name} {:?}", h.statistics().total());
         h.shutdown().await;
     }
+    if !only.is_empty() { return rt.shutdown_background(); }
     // natively
     let url = std::env::var("DATABASE_URL").unwrap();
     for conns in [1, 8, 32] {

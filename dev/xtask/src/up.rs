@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use agentopia_application::{Application, ApplicationOptions, Settings, Target, add_wasm_target, build, migrations};
 use agentopia_stack::postgres::FunctionsLogin;
 use agentopia_stack::worlds::openai::{OpenAiOptions, OpenAiWorld};
-use agentopia_stack::{Postgres, PostgresOptions, Progress, Secrets, demo, migrate};
+use agentopia_stack::{Postgres, PostgresOptions, Progress, demo, migrate};
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -49,7 +49,6 @@ struct Running {
     postgres: Postgres,
     openai: Option<OpenAiWorld>,
     application: Application,
-    has_demo: bool,
 }
 
 impl Running {
@@ -68,12 +67,16 @@ impl Running {
                 "Postgres: the functions log in as the owner, without row level security's protection ({why})"
             ));
         }
-        demo::load(postgres.admin_url()).await?;
+        let is_ours = postgres.pid().is_some();
+        if demo || is_ours {
+            demo::load(postgres.admin_url()).await?;
+        }
 
         let mut settings = Settings::default();
-        settings
-            .database(&postgres.functions_url())?
-            .set("jwt_secret", postgres.secrets().jwt_secret());
+        settings.database(&postgres.functions_url())?.set("jwt_secret", postgres.secrets().jwt_secret());
+        if !is_ours {
+            supabase_tokens(&mut settings);
+        }
         let openai = model_provider(&mut settings).await?;
 
         Terminal.step("components: starting");
@@ -94,8 +97,8 @@ impl Running {
         let url = self.application.url();
         println!("ready {url}");
         println!();
-        if !self.has_demo {
-            println!("The database is yours: call it with a token of one of its users, or start with --demo.");
+        if self.postgres.pid().is_none() {
+            println!("The database is yours: call it with the token of one of its users.");
             return Ok(());
         }
 
@@ -131,13 +134,14 @@ impl Running {
     }
 }
 
-/// Who signs users' tokens: the Supabase project of the environment, or this data folder.
-fn user_tokens(settings: &mut Settings, secrets: &Secrets) {
+/// Users of a given database have tokens of the Supabase project that it belongs to.
+fn supabase_tokens(settings: &mut Settings) {
     if let Some(origin) = variable("SUPABASE_URL") {
         settings.set("supabase_origin", origin.trim_end_matches('/'));
     }
-    let secret = variable("SUPABASE_JWT_SECRET");
-    settings.set("jwt_secret", secret.as_deref().unwrap_or(secrets.jwt_secret()));
+    if let Some(secret) = variable("SUPABASE_JWT_SECRET") {
+        settings.set("jwt_secret", secret);
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where `up` reads its environment")]

@@ -119,7 +119,10 @@ impl Work for Transaction {
         self.client.batch_execute("BEGIN").await?;
         self.client.query(&self.become_user, &[&self.claims]).await?;
         self.client
-            .query_one(&self.insert, &[&demo::ENGINE_ROOM_GENERAL, &demo::USERS[0].id, &MESSAGE])
+            .query_one(
+                &self.insert,
+                &[&demo::ENGINE_ROOM_GENERAL, &demo::USERS[0].id, &MESSAGE],
+            )
             .await?;
         self.client.batch_execute("COMMIT").await?;
         Ok(())
