@@ -46,6 +46,15 @@ pub(crate) struct Base {
     functions_url: String,
 }
 
+/// What of a committed transaction survives the death of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durability {
+    /// Perhaps nothing, which is quick.
+    None,
+    /// All.
+    Full,
+}
+
 /// How an application differs from the one that the tests share.
 #[derive(Debug, Default)]
 pub struct StackOptions {
@@ -73,7 +82,7 @@ impl Stack {
         SHARED
             .get_or_init(|| {
                 background::run(async {
-                    let base = Arc::new(Base::start("shared").await);
+                    let base = Arc::new(Base::start("shared", Durability::None).await);
                     Self::start(base, StackOptions::default()).await
                 })
             })
@@ -89,7 +98,7 @@ impl Stack {
     /// A stack that shares nothing, for a test that breaks the database.
     pub async fn of_its_own(options: StackOptions) -> Self {
         background::run(async {
-            let base = Arc::new(Base::start("own").await);
+            let base = Arc::new(Base::start("own", Durability::Full).await);
             Self::start(base, options).await
         })
         .await
@@ -224,8 +233,8 @@ pub async fn database_url() -> String {
 }
 
 impl Base {
-    async fn start(name: &str) -> Self {
-        let mut postgres = start_postgres(name).await;
+    async fn start(name: &str, durability: Durability) -> Self {
+        let mut postgres = start_postgres(name, durability).await;
         empty(postgres.admin_url()).await;
         migrate(postgres.admin_url(), &migrations(), &Quiet).await.unwrap_or_else(|error| panic!("{error}"));
         postgres.open_functions_login().await.unwrap();
@@ -242,10 +251,10 @@ impl Base {
 }
 
 /// Starts a server in the first data folder that no other test run holds.
-async fn start_postgres(name: &str) -> Postgres {
+async fn start_postgres(name: &str, durability: Durability) -> Postgres {
     for run in 0..RUNS_AT_ONCE {
         let data = checkout().join(format!("target/test-stack/{name}-{run}"));
-        let options = PostgresOptions { fast: true, ..PostgresOptions::new(data) };
+        let options = PostgresOptions { fast: durability == Durability::None, ..PostgresOptions::new(data) };
         match Postgres::start(options, &Quiet).await {
             Ok(postgres) => return postgres,
             Err(StackError::Busy(_)) => {}

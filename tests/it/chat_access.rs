@@ -80,8 +80,11 @@ async fn an_agent_answers_only_where_it_is_or_its_owner_brings_it() {
     let members = ask_in(stack, &member, &agent, &channel, "Come here").await;
     let owners = ask_in(stack, &owner, &agent, &channel, "Come here").await;
 
-    assert_snapshot!(members, @"");
-    assert_snapshot!(owners.status(), @"");
+    assert_snapshot!(members, @r#"
+    404 Not Found
+    {"code":"agent_not_found","error":"Target agent not found","message":"Target agent not found","request_id":"[request id]"}
+    "#);
+    assert_snapshot!(owners.status(), @"200 OK");
 }
 
 #[tokio::test]
@@ -92,7 +95,10 @@ async fn an_agent_that_is_switched_off_answers_nobody() {
 
     let response = ask(stack, &owner, &agent, "Are you there?").await;
 
-    assert_snapshot!(response, @"");
+    assert_snapshot!(response, @r#"
+    409 Conflict
+    {"code":"agent_inactive","error":"This agent is not active.","message":"This agent is not active.","request_id":"[request id]"}
+    "#);
     assert_eq!(stack.db().direct_conversation(owner.id, agent.id).await, None);
 }
 
@@ -109,8 +115,11 @@ async fn on_discord_an_agent_speaks_for_its_owner_alone() {
     let members = stack.post(CHAT).bearer(&member.token).json(&body).await;
     let owners = stack.post(CHAT).bearer(&owner.token).json(&body).await;
 
-    assert_snapshot!(members, @"");
-    assert_snapshot!(owners.status(), @"");
+    assert_snapshot!(members, @r#"
+    404 Not Found
+    {"code":"agent_not_found","error":"Target agent not found","message":"Target agent not found","request_id":"[request id]"}
+    "#);
+    assert_snapshot!(owners.status(), @"200 OK");
 }
 
 #[tokio::test]

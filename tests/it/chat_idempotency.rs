@@ -48,7 +48,10 @@ async fn a_key_with_another_request_is_refused() {
 
     let response = ask(stack, &user, &agent, "Another thing").idempotency_key("a key").await;
 
-    assert_snapshot!(response, @"");
+    assert_snapshot!(response, @r#"
+    422 Unprocessable Entity
+    {"code":"idempotency_key_reused","error":"This idempotency key was used with another request.","message":"This idempotency key was used with another request.","request_id":"[request id]"}
+    "#);
     assert_eq!(stack.db().direct_transcript(user.id, agent.id).await.len(), 2);
 }
 
@@ -80,7 +83,11 @@ async fn a_request_is_refused_while_the_same_one_is_in_progress() {
     let retry_after: u64 = second.header("retry-after").unwrap().parse().unwrap();
     assert!((60..=90).contains(&retry_after), "no longer than the lease: {retry_after}");
     let shown = second.to_string().replace(&format!("retry-after: {retry_after}"), "retry-after: [lease]");
-    assert_snapshot!(shown, @"");
+    assert_snapshot!(shown, @r#"
+    409 Conflict
+    retry-after: [lease]
+    {"code":"turn_in_progress","error":"A request with this idempotency key is still in progress.","message":"A request with this idempotency key is still in progress.","request_id":"[request id]"}
+    "#);
     first.next_of("completed").await;
     assert_eq!(send().await.header("idempotent-replayed"), Some("true"));
     assert_eq!(stack.db().direct_transcript(user.id, agent.id).await.len(), 2);
@@ -112,8 +119,11 @@ async fn after_a_failure_the_same_request_completes_the_turn() {
 
     let (first, second) = (send().await, send().await);
 
-    assert_snapshot!(first, @"");
-    assert_snapshot!(second.status(), @"");
+    assert_snapshot!(first, @r#"
+    502 Bad Gateway
+    {"code":"model_failed","error":"The model provider failed. Please try again.","message":"The model provider failed. Please try again.","request_id":"[request id]"}
+    "#);
+    assert_snapshot!(second.status(), @"200 OK");
     assert_eq!(second.header("idempotent-replayed"), None);
     assert_eq!(stack.db().direct_transcript(user.id, agent.id).await, ["Ada: Again", "Atlas: You said: Again"]);
     let statement = "SELECT status || ' ' || coalesce(error_code, 'without error') FROM app.chat_turns WHERE user_id = $1";

@@ -26,11 +26,17 @@ async fn a_user_may_send_a_burst_and_then_waits() {
     let others = say(stack, &other, &channel, "My first").await;
 
     assert!(burst.iter().all(|response| response.status() == 200), "{burst:?}");
-    assert_snapshot!(shown(&refused, 1..=2), @"");
+    assert_snapshot!(shown(&refused, 1..=2), @r#"
+    429 Too Many Requests
+    retry-after: [s]
+    ratelimit-policy: "user";q=30;w=60
+    {"code":"rate_limited","error":"Rate limit exceeded","message":"Rate limit exceeded","request_id":"[request id]"}
+    ratelimit: "user";r=0;t=[s]
+    "#);
     assert_eq!(others.status(), 200);
 
     // Thirty a minute is one in two seconds.
-    let statement = "UPDATE app.rate_limits SET tat = tat - interval '2 seconds' WHERE key = 'chat:user:' || $1::text";
+    let statement = "UPDATE app.rate_limits SET tat = tat - interval '2 seconds' WHERE key = 'chat:user:' || $1::uuid::text";
     assert_eq!(stack.db().execute(statement, &[&user.id]).await, 1);
     assert_eq!(say(stack, &user, &channel, "In time").await.status(), 200);
     assert_eq!(say(stack, &user, &channel, "Too quick again").await.status(), 429);
@@ -46,7 +52,7 @@ async fn an_answer_says_what_is_left() {
     let response = say(stack, &user, &channel, "First").await;
 
     assert_eq!(response.header("ratelimit"), Some(r#""user";r=9;t=2"#));
-    assert_snapshot!(response.header("ratelimit-policy").unwrap(), @"");
+    assert_snapshot!(response.header("ratelimit-policy").unwrap(), @r#""user";q=30;w=60"#);
 }
 
 #[tokio::test]
@@ -66,7 +72,13 @@ async fn an_agent_may_be_asked_a_burst_by_all_together() {
 
     let refused = ask_in(&stack, &member, &agent, &channel, "Hello, begonia").await;
 
-    assert_snapshot!(shown(&refused, 8..=10), @"");
+    assert_snapshot!(shown(&refused, 8..=10), @r#"
+    429 Too Many Requests
+    retry-after: [s]
+    ratelimit-policy: "agent";q=6;w=60
+    {"code":"rate_limited","error":"Rate limit exceeded","message":"Rate limit exceeded","request_id":"[request id]"}
+    ratelimit: "agent";r=0;t=[s]
+    "#);
     assert_eq!(stack.openai().received_with("begonia"), []);
     assert_eq!(ask_in(&stack, &member, &other, &channel, "And you?").await.status(), 200);
 }
@@ -77,7 +89,7 @@ async fn a_request_that_is_refused_or_repeated_costs_nothing() {
     let user = stack.user().await;
     let channel = user.workspace("Lab").await.channel("general").await;
     let first = say(stack, &user, &channel, "Once").idempotency_key("a key").await;
-    let statement = "SELECT tat::text FROM app.rate_limits WHERE key = 'chat:user:' || $1::text";
+    let statement = "SELECT tat::text FROM app.rate_limits WHERE key = 'chat:user:' || $1::uuid::text";
     let before: String = stack.db().scalar(statement, &[&user.id]).await;
 
     let repeated = say(stack, &user, &channel, "Once").idempotency_key("a key").await;

@@ -35,7 +35,61 @@ async fn a_turn_has_a_line_for_each_exchange_and_one_for_the_request() {
     let bytes = lines[1]["bytes"].as_u64().unwrap();
     assert!(bytes > 0, "{lines:?}");
     let shown: Vec<_> = lines.iter().map(redacted).collect();
-    assert_json_snapshot!(shown, { "[].bytes" => "[bytes]" }, @"");
+    assert_json_snapshot!(shown, { "[].bytes" => "[bytes]" }, @r#"
+    [
+      {
+        "event": "operation",
+        "function": "chat",
+        "level": "info",
+        "ms": "[ms]",
+        "operation": "begin_turn",
+        "outcome": "done",
+        "request_id": "[request id]",
+        "tenant": "[id]",
+        "time": "[time]",
+        "trace_id": "[request id]"
+      },
+      {
+        "bytes": "[bytes]",
+        "event": "outbound",
+        "first_byte_ms": "[ms]",
+        "function": "chat",
+        "level": "info",
+        "ms": "[ms]",
+        "request_id": "[request id]",
+        "service": "openai",
+        "status": 200,
+        "tenant": "[id]",
+        "time": "[time]",
+        "trace_id": "[request id]"
+      },
+      {
+        "event": "operation",
+        "function": "chat",
+        "level": "info",
+        "ms": "[ms]",
+        "operation": "complete_turn",
+        "outcome": "done",
+        "request_id": "[request id]",
+        "tenant": "[id]",
+        "time": "[time]",
+        "trace_id": "[request id]"
+      },
+      {
+        "event": "request",
+        "function": "chat",
+        "level": "info",
+        "method": "POST",
+        "ms": "[ms]",
+        "request_id": "[request id]",
+        "route": "/functions/v1/chat",
+        "status": 200,
+        "tenant": "[id]",
+        "time": "[time]",
+        "trace_id": "[request id]"
+      }
+    ]
+    "#);
 }
 
 #[tokio::test]
@@ -50,7 +104,25 @@ async fn a_stream_has_its_line_when_it_has_ended() {
 
     let Some(lines) = log_of(stack, &request_id).await else { return };
     let requests: Vec<_> = lines.iter().filter(|line| line["event"] == "request").map(redacted).collect();
-    assert_json_snapshot!(requests, @"");
+    assert_json_snapshot!(requests, @r#"
+    [
+      {
+        "client_left": false,
+        "event": "request",
+        "function": "chat",
+        "level": "info",
+        "method": "POST",
+        "ms": "[ms]",
+        "request_id": "[request id]",
+        "route": "/functions/v1/chat",
+        "status": 200,
+        "stream": true,
+        "tenant": "[id]",
+        "time": "[time]",
+        "trace_id": "[request id]"
+      }
+    ]
+    "#);
 }
 
 #[tokio::test]
@@ -61,7 +133,23 @@ async fn a_refusal_has_its_code_in_its_line() {
 
     let Some(lines) = log_of(stack, response.request_id()).await else { return };
     let shown: Vec<_> = lines.iter().map(redacted).collect();
-    assert_json_snapshot!(shown, @"");
+    assert_json_snapshot!(shown, @r#"
+    [
+      {
+        "code": "missing_token",
+        "event": "request",
+        "function": "chat",
+        "level": "info",
+        "method": "POST",
+        "ms": "[ms]",
+        "request_id": "[request id]",
+        "route": "/functions/v1/chat",
+        "status": 401,
+        "time": "[time]",
+        "trace_id": "[request id]"
+      }
+    ]
+    "#);
 }
 
 #[tokio::test]

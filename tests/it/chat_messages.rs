@@ -5,7 +5,7 @@ use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::chat_support::{CHAT, ask, ask_in, say};
+use crate::chat_support::{CHAT, ask, ask_in, echo, say};
 
 #[tokio::test]
 async fn a_reply_has_every_key_that_a_client_reads() {
@@ -15,8 +15,31 @@ async fn a_reply_has_every_key_that_a_client_reads() {
 
     let response = ask(stack, &user, &agent, "Hello there").await;
 
-    assert_snapshot!(response.status(), @"");
-    assert_json_snapshot!(response.redacted(), @"");
+    assert_snapshot!(response.status(), @"200 OK");
+    assert_json_snapshot!(response.redacted(), @r#"
+    {
+      "agent": {
+        "id": "[id]",
+        "name": "Atlas"
+      },
+      "agentId": "[id]",
+      "agentMessageId": "[id]",
+      "agentName": "Atlas",
+      "finishReason": "stop",
+      "message": "You said: Hello there",
+      "model": "gpt-4o-mini",
+      "partial": false,
+      "reply": "You said: Hello there",
+      "turnId": "[id]",
+      "usage": {
+        "estimated": false,
+        "inputTokens": 21,
+        "outputTokens": 5,
+        "totalTokens": 26
+      },
+      "userMessageId": "[id]"
+    }
+    "#);
     assert_eq!(response.field("agentId"), agent.id.to_string());
 }
 
@@ -56,8 +79,8 @@ async fn a_message_and_its_reply_are_stored_in_the_channel() {
 
     let response = ask_in(stack, &user, &agent, &channel, "Hello").await;
 
-    assert_snapshot!(response.status(), @"");
-    assert_eq!(stack.db().transcript(channel.id).await, ["Ada: Hello", "Atlas: You said: Hello"]);
+    assert_snapshot!(response.status(), @"200 OK");
+    assert_eq!(stack.db().transcript(channel.id).await, ["Ada: Hello".to_owned(), format!("Atlas: {}", echo("Ada", "Hello"))]);
     assert_eq!(stack.db().direct_conversation(user.id, agent.id).await, None);
 }
 
@@ -85,10 +108,10 @@ async fn a_discord_channel_is_a_conversation_of_its_own() {
     assert_eq!(
         stack.db().transcript(conversation).await,
         [
-            "323456789012345678: Hello",
-            "Atlas: You said: Hello",
-            "323456789012345678: Still there?",
-            "Atlas: You said: Still there?",
+            "323456789012345678: Hello".to_owned(),
+            format!("Atlas: {}", echo("323456789012345678", "Hello")),
+            "323456789012345678: Still there?".to_owned(),
+            format!("Atlas: {}", echo("323456789012345678", "Still there?")),
         ],
     );
 }
@@ -101,8 +124,14 @@ async fn a_message_to_nobody_in_particular_is_only_stored() {
 
     let response = say(stack, &user, &channel, "Nobody need answer this plumtree message").await;
 
-    assert_snapshot!(response.status(), @"");
-    assert_json_snapshot!(response.redacted(), @"");
+    assert_snapshot!(response.status(), @"200 OK");
+    assert_json_snapshot!(response.redacted(), @r#"
+    {
+      "message": "Message saved.",
+      "success": true,
+      "userMessageId": "[id]"
+    }
+    "#);
     let statement = "SELECT id FROM public.chat_messages WHERE channel_id = $1";
     assert_eq!(stack.db().scalar::<Uuid>(statement, &[&channel.id]).await.to_string(), response.field("userMessageId"));
     assert_eq!(stack.openai().received_with("plumtree"), []);
@@ -127,8 +156,79 @@ async fn members_read_what_was_said_and_others_read_nothing() {
         session.query_one(statement, &[&id]).await.unwrap().get::<_, Value>(0)
     };
 
-    assert_json_snapshot!(agentopia_tests::redacted(&read(&member, messages, channel.id).await), @"");
-    assert_json_snapshot!(agentopia_tests::redacted(&read(&member, members, workspace.id).await), @"");
+    assert_json_snapshot!(agentopia_tests::redacted(&read(&member, messages, channel.id).await), @r#"
+    [
+      {
+        "agent": null,
+        "channel_id": "[id]",
+        "content": "Hello",
+        "created_at": "[time]",
+        "id": "[id]",
+        "is_partial": false,
+        "metadata": {},
+        "reply_to_message_id": null,
+        "sender_agent_id": null,
+        "sender_kind": "user",
+        "sender_user_id": "[id]",
+        "user_profile": {
+          "avatar_url": null,
+          "full_name": "Ada"
+        }
+      },
+      {
+        "agent": {
+          "name": "Atlas"
+        },
+        "channel_id": "[id]",
+        "content": "You said: <message from=\"Ada\" kind=\"user\">\nHello\n</message>",
+        "created_at": "[time]",
+        "id": "[id]",
+        "is_partial": false,
+        "metadata": {
+          "finish_reason": "stop",
+          "model": "gpt-4o-mini"
+        },
+        "reply_to_message_id": "[id]",
+        "sender_agent_id": "[id]",
+        "sender_kind": "agent",
+        "sender_user_id": null,
+        "user_profile": null
+      }
+    ]
+    "#);
+    assert_json_snapshot!(agentopia_tests::redacted(&read(&member, members, workspace.id).await), @r#"
+    [
+      {
+        "agent": {
+          "name": "Atlas"
+        },
+        "agent_id": "[id]",
+        "created_at": "[time]",
+        "id": "[id]",
+        "role": "member",
+        "team": null,
+        "team_id": null,
+        "user_id": null,
+        "user_profile": null,
+        "workspace_id": "[id]"
+      },
+      {
+        "agent": null,
+        "agent_id": null,
+        "created_at": "[time]",
+        "id": "[id]",
+        "role": "member",
+        "team": null,
+        "team_id": null,
+        "user_id": "[id]",
+        "user_profile": {
+          "avatar_url": null,
+          "full_name": "Grace"
+        },
+        "workspace_id": "[id]"
+      }
+    ]
+    "#);
     assert_eq!(read(&stranger, messages, channel.id).await, json!([]));
     assert_eq!(read(&stranger, members, workspace.id).await, json!([]));
     let nobody = stack.as_role("anon", &json!({ "role": "anon" })).await;
@@ -169,7 +269,20 @@ async fn each_turn_books_what_it_used() {
 
     let statement = "SELECT to_jsonb(usage) - 'milliseconds' FROM app.usage_records AS usage WHERE user_id = $1";
     let usage: Value = stack.db().scalar(statement, &[&user.id]).await;
-    assert_json_snapshot!(agentopia_tests::redacted(&usage), @"");
+    assert_json_snapshot!(agentopia_tests::redacted(&usage), @r#"
+    {
+      "agent_id": "[id]",
+      "created_at": "[time]",
+      "id": "[id]",
+      "input_tokens": 24,
+      "model": "gpt-4o",
+      "outcome": "completed",
+      "output_tokens": 8,
+      "provider": "openai",
+      "turn_id": "[id]",
+      "user_id": "[id]"
+    }
+    "#);
     assert_eq!(usage["agent_id"], json!(agent.id));
     assert_eq!(usage["turn_id"], response.json()["turnId"]);
     assert_eq!(usage["input_tokens"], response.json()["usage"]["inputTokens"]);

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use crate::chat_support::CHAT;
 
+/// The id of no user.
+const SOMEBODY_ELSE: &str = "00000000-0000-4000-8000-00000000000a";
+
 /// Sends a request for each case, and lists the answers.
 async fn answers(cases: impl IntoIterator<Item = (&str, Request)>) -> String {
     let mut answers = String::new();
@@ -45,7 +48,11 @@ async fn a_request_without_exactly_one_bearer_token_is_refused() {
         let response = request.await;
 
         allow_duplicates! {
-            assert_snapshot!(response, name, @"");
+            assert_snapshot!(response, name, @r#"
+            401 Unauthorized
+            www-authenticate: Bearer
+            {"code":"missing_token","error":"Missing or invalid authorization header","message":"Missing or invalid authorization header","request_id":"[request id]"}
+            "#);
         }
     }
 }
@@ -59,7 +66,11 @@ async fn a_token_that_proves_no_user_is_refused_and_the_log_says_why() {
         let response = unproven(stack).bearer(&token).await;
 
         allow_duplicates! {
-            assert_snapshot!(response, name, @"");
+            assert_snapshot!(response, name, @r#"
+            401 Unauthorized
+            www-authenticate: Bearer
+            {"code":"invalid_token","error":"Authentication failed","message":"Authentication failed","request_id":"[request id]"}
+            "#);
         }
         if let Some(lines) = stack.request_log("chat", response.request_id()) {
             let causes: Vec<_> = lines.iter().filter_map(|line| line.get("cause")).collect();
@@ -95,16 +106,12 @@ fn worthless_tokens(stack: &Stack, user: &User) -> Vec<(&'static str, String, &'
         ("of the service role", with(|claims| claims.role = "service_role".to_owned()), "not a user's token"),
         ("of somebody without an id", with(|claims| claims.sub = "admin".to_owned()), "not a user's token"),
         ("signed with another secret", user.signed_by(&Signer::hs256("another secret")), "the signature is wrong"),
-        ("changed after signing", resigned(&user.token, |claims| claims["sub"] = json!(stack_admin())), "the signature is wrong"),
+        ("changed after signing", resigned(&user.token, |claims| claims["sub"] = json!(SOMEBODY_ELSE)), "the signature is wrong"),
         ("without a signature", format!("{}.{claims}.", encoded(&json!({ "alg": "none", "typ": "JWT" }))), "not a token of a known form"),
         ("signed by an unpublished P-256 key", user.signed_by(&elliptic), "no key fits it"),
         ("signed by an unpublished RSA key", user.signed_by(&rsa), "no key fits it"),
         ("signed with a public key as the secret", user.signed_by(&Signer::hs256(&public_key)), "the signature is wrong"),
     ]
-}
-
-fn stack_admin() -> &'static str {
-    "00000000-0000-4000-8000-00000000000a"
 }
 
 fn parts(token: &str) -> [&str; 3] {
@@ -138,7 +145,26 @@ async fn a_body_that_is_not_json_is_refused() {
         ("not UTF-8", stack.post(CHAT).bearer(&user.token).body(&b"{\"message\":\"\xff\"}"[..])),
     ]);
 
-    assert_snapshot!(answers.await, @"");
+    assert_snapshot!(answers.await, @r#"
+    [nothing]
+    400 Bad Request
+    {"code":"invalid_json","error":"Invalid JSON payload: EOF while parsing a value at line 1 column 0","message":"Invalid JSON payload: EOF while parsing a value at line 1 column 0","request_id":"[request id]"}
+    [half an object]
+    400 Bad Request
+    {"code":"invalid_json","error":"Invalid JSON payload: EOF while parsing an object at line 1 column 15","message":"Invalid JSON payload: EOF while parsing an object at line 1 column 15","request_id":"[request id]"}
+    [more than an object]
+    400 Bad Request
+    {"code":"invalid_json","error":"Invalid JSON payload: trailing characters at line 1 column 18","message":"Invalid JSON payload: trailing characters at line 1 column 18","request_id":"[request id]"}
+    [an array]
+    400 Bad Request
+    {"code":"invalid_json","error":"Invalid JSON payload: invalid length 0, expected struct SendMessageRequest with 7 elements at line 1 column 2","message":"Invalid JSON payload: invalid length 0, expected struct SendMessageRequest with 7 elements at line 1 column 2","request_id":"[request id]"}
+    [a string]
+    400 Bad Request
+    {"code":"invalid_json","error":"Invalid JSON payload: invalid type: string \"Hi\", expected struct SendMessageRequest at line 1 column 4","message":"Invalid JSON payload: invalid type: string \"Hi\", expected struct SendMessageRequest at line 1 column 4","request_id":"[request id]"}
+    [not UTF-8]
+    400 Bad Request
+    {"code":"invalid_json","error":"Invalid JSON payload: invalid unicode code point at line 1 column 13","message":"Invalid JSON payload: invalid unicode code point at line 1 column 13","request_id":"[request id]"}
+    "#);
 }
 
 #[tokio::test]
@@ -155,7 +181,23 @@ async fn a_field_of_another_type_is_named() {
         ("true for an id", post(json!({ "message": "Hi", "workspaceId": true }))),
     ]);
 
-    assert_snapshot!(answers.await, @"");
+    assert_snapshot!(answers.await, @r#"
+    [a number for text]
+    400 Bad Request
+    {"code":"invalid_field","error":"message is invalid: invalid type: integer `1`, expected a string.","field":"message","message":"message is invalid: invalid type: integer `1`, expected a string.","request_id":"[request id]"}
+    [an object for text]
+    400 Bad Request
+    {"code":"invalid_field","error":"message is invalid: invalid type: map, expected a string.","field":"message","message":"message is invalid: invalid type: map, expected a string.","request_id":"[request id]"}
+    [a number for an id]
+    400 Bad Request
+    {"code":"invalid_field","error":"agentId is invalid: invalid type: integer `7`, expected a string.","field":"agentId","message":"agentId is invalid: invalid type: integer `7`, expected a string.","request_id":"[request id]"}
+    [a list for an id]
+    400 Bad Request
+    {"code":"invalid_field","error":"channelId is invalid: invalid type: sequence, expected a string.","field":"channelId","message":"channelId is invalid: invalid type: sequence, expected a string.","request_id":"[request id]"}
+    [true for an id]
+    400 Bad Request
+    {"code":"invalid_field","error":"workspaceId is invalid: invalid type: boolean `true`, expected a string.","field":"workspaceId","message":"workspaceId is invalid: invalid type: boolean `true`, expected a string.","request_id":"[request id]"}
+    "#);
 }
 
 #[tokio::test]
@@ -185,7 +227,56 @@ async fn a_field_that_is_missing_or_invalid_is_named() {
         ("Discord without an agent", post(json!({ "channelId": discord_channel, "message": "Hi" }))),
     ]);
 
-    assert_snapshot!(answers.await, @"");
+    assert_snapshot!(answers.await, @r#"
+    [nothing]
+    400 Bad Request
+    {"code":"missing_field","error":"Message content and Channel ID are required.","message":"Message content and Channel ID are required.","request_id":"[request id]"}
+    [a message for nobody]
+    400 Bad Request
+    {"code":"missing_field","error":"Message content and Channel ID are required.","message":"Message content and Channel ID are required.","request_id":"[request id]"}
+    [a channel without a message]
+    400 Bad Request
+    {"code":"missing_field","error":"Message content and Channel ID are required.","message":"Message content and Channel ID are required.","request_id":"[request id]"}
+    [blanks for a channel]
+    400 Bad Request
+    {"code":"missing_field","error":"Message content and Channel ID are required.","message":"Message content and Channel ID are required.","request_id":"[request id]"}
+    [an agent without a message]
+    400 Bad Request
+    {"code":"missing_field","error":"Message content is required.","message":"Message content is required.","request_id":"[request id]"}
+    [null for an agent's message]
+    400 Bad Request
+    {"code":"missing_field","error":"Message content is required.","message":"Message content is required.","request_id":"[request id]"}
+    [blanks for an agent]
+    400 Bad Request
+    {"code":"missing_field","error":"Message content is required.","message":"Message content is required.","request_id":"[request id]"}
+    [a NUL]
+    400 Bad Request
+    {"code":"invalid_field","error":"message contains a NUL character.","field":"message","message":"message contains a NUL character.","request_id":"[request id]"}
+    [too long]
+    400 Bad Request
+    {"code":"invalid_field","error":"message is longer than 32000 characters.","field":"message","message":"message is longer than 32000 characters.","request_id":"[request id]"}
+    [an agent's name]
+    400 Bad Request
+    {"code":"invalid_field","error":"agentId is not a UUID.","field":"agentId","message":"agentId is not a UUID.","request_id":"[request id]"}
+    [a channel's name]
+    400 Bad Request
+    {"code":"invalid_field","error":"channelId is neither a UUID nor the id of a Discord channel.","field":"channelId","message":"channelId is neither a UUID nor the id of a Discord channel.","request_id":"[request id]"}
+    [a workspace's name]
+    400 Bad Request
+    {"code":"invalid_field","error":"workspaceId is not a UUID.","field":"workspaceId","message":"workspaceId is not a UUID.","request_id":"[request id]"}
+    [a room's name]
+    400 Bad Request
+    {"code":"invalid_field","error":"roomId is not a UUID.","field":"roomId","message":"roomId is not a UUID.","request_id":"[request id]"}
+    [a guild's name]
+    400 Bad Request
+    {"code":"invalid_field","error":"guildId is not a Discord id.","field":"guildId","message":"guildId is not a Discord id.","request_id":"[request id]"}
+    [an author's name]
+    400 Bad Request
+    {"code":"invalid_field","error":"authorId is not a Discord id.","field":"authorId","message":"authorId is not a Discord id.","request_id":"[request id]"}
+    [Discord without an agent]
+    400 Bad Request
+    {"code":"invalid_field","error":"channelId must be a UUID if no agent is asked.","field":"channelId","message":"channelId must be a UUID if no agent is asked.","request_id":"[request id]"}
+    "#);
 }
 
 #[tokio::test]
@@ -211,7 +302,14 @@ async fn a_body_that_is_too_large_is_refused_whether_its_length_is_said_or_not()
 
     let answers = answers([("its length is said", post().body(body.clone())), ("in chunks", post().chunked_body(chunks))]);
 
-    assert_snapshot!(answers.await, @"");
+    assert_snapshot!(answers.await, @r#"
+    [its length is said]
+    413 Payload Too Large
+    {"code":"body_too_large","error":"The body is larger than 262144 bytes.","message":"The body is larger than 262144 bytes.","request_id":"[request id]"}
+    [in chunks]
+    413 Payload Too Large
+    {"code":"body_too_large","error":"The body is larger than 262144 bytes.","message":"The body is larger than 262144 bytes.","request_id":"[request id]"}
+    "#);
 }
 
 #[tokio::test]
@@ -226,7 +324,17 @@ async fn a_body_of_another_media_type_is_refused() {
         ("bytes", post("application/octet-stream")),
     ]);
 
-    assert_snapshot!(answers.await, @"");
+    assert_snapshot!(answers.await, @r#"
+    [a form]
+    415 Unsupported Media Type
+    {"code":"unsupported_media_type","error":"The body must be JSON (application/json).","message":"The body must be JSON (application/json).","request_id":"[request id]"}
+    [a form with files]
+    415 Unsupported Media Type
+    {"code":"unsupported_media_type","error":"The body must be JSON (application/json).","message":"The body must be JSON (application/json).","request_id":"[request id]"}
+    [bytes]
+    415 Unsupported Media Type
+    {"code":"unsupported_media_type","error":"The body must be JSON (application/json).","message":"The body must be JSON (application/json).","request_id":"[request id]"}
+    "#);
 }
 
 #[tokio::test]
@@ -261,5 +369,15 @@ async fn an_idempotency_key_that_is_none_is_refused() {
         ("not ASCII", post("clé".as_bytes())),
     ]);
 
-    assert_snapshot!(answers.await, @"");
+    assert_snapshot!(answers.await, @r#"
+    [empty]
+    400 Bad Request
+    {"code":"invalid_field","error":"Idempotency-Key must be 1 to 255 printable ASCII characters.","field":"Idempotency-Key","message":"Idempotency-Key must be 1 to 255 printable ASCII characters.","request_id":"[request id]"}
+    [too long]
+    400 Bad Request
+    {"code":"invalid_field","error":"Idempotency-Key must be 1 to 255 printable ASCII characters.","field":"Idempotency-Key","message":"Idempotency-Key must be 1 to 255 printable ASCII characters.","request_id":"[request id]"}
+    [not ASCII]
+    400 Bad Request
+    {"code":"invalid_field","error":"Idempotency-Key must be 1 to 255 printable ASCII characters.","field":"Idempotency-Key","message":"Idempotency-Key must be 1 to 255 printable ASCII characters.","request_id":"[request id]"}
+    "#);
 }

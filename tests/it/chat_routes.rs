@@ -38,7 +38,28 @@ async fn another_method_is_refused_with_those_that_are_allowed() {
         writeln!(answers, "[{method} {path}]\n{}", stack.request(method.clone(), &path).await).unwrap();
     }
 
-    assert_snapshot!(answers, @"");
+    assert_snapshot!(answers, @r#"
+    [GET /functions/v1/chat]
+    405 Method Not Allowed
+    allow: POST
+    {"code":"method_not_allowed","error":"Method not allowed","message":"Method not allowed","request_id":"[request id]"}
+    [PUT /functions/v1/chat]
+    405 Method Not Allowed
+    allow: POST
+    {"code":"method_not_allowed","error":"Method not allowed","message":"Method not allowed","request_id":"[request id]"}
+    [PATCH /functions/v1/chat]
+    405 Method Not Allowed
+    allow: POST
+    {"code":"method_not_allowed","error":"Method not allowed","message":"Method not allowed","request_id":"[request id]"}
+    [DELETE /functions/v1/chat]
+    405 Method Not Allowed
+    allow: POST
+    {"code":"method_not_allowed","error":"Method not allowed","message":"Method not allowed","request_id":"[request id]"}
+    [POST /functions/v1/chat/health]
+    405 Method Not Allowed
+    allow: GET,HEAD
+    {"code":"method_not_allowed","error":"Method not allowed","message":"Method not allowed","request_id":"[request id]"}
+    "#);
 }
 
 #[tokio::test]
@@ -47,7 +68,10 @@ async fn a_path_that_is_none_is_not_found() {
 
     let response = stack.post(&format!("{CHAT}/nothing")).await;
 
-    assert_snapshot!(response, @"");
+    assert_snapshot!(response, @r#"
+    404 Not Found
+    {"code":"no_such_route","error":"Not found or method not supported for the path","message":"Not found or method not supported for the path","request_id":"[request id]"}
+    "#);
 }
 
 #[tokio::test]
@@ -61,9 +85,16 @@ async fn a_preflight_is_answered_to_anybody() {
         .header("access-control-request-headers", "authorization, content-type")
         .await;
 
-    assert_snapshot!(response, @"");
+    assert_snapshot!(response, @"
+    200 OK
+    ok
+    ");
     let headers = ["origin", "methods", "headers"].map(|name| response.header(&format!("access-control-allow-{name}")));
-    assert_snapshot!(headers.map(Option::unwrap).join("\n"), @"");
+    assert_snapshot!(headers.map(Option::unwrap).join("\n"), @"
+    *
+    POST, GET, OPTIONS, PUT, PATCH, DELETE
+    authorization, x-client-info, apikey, content-type, accept, idempotency-key, traceparent
+    ");
 }
 
 #[tokio::test]
@@ -72,7 +103,7 @@ async fn a_browser_may_read_the_headers_that_say_something() {
 
     let response = stack.post(CHAT).await;
 
-    assert_snapshot!(response.header("access-control-expose-headers").unwrap(), @"");
+    assert_snapshot!(response.header("access-control-expose-headers").unwrap(), @"x-request-id, retry-after, ratelimit, ratelimit-policy, idempotent-replayed");
 }
 
 #[tokio::test]
@@ -81,7 +112,10 @@ async fn health_needs_no_proof() {
 
     let response = stack.get(&format!("{CHAT}/health")).await;
 
-    assert_snapshot!(response, @"");
+    assert_snapshot!(response, @r#"
+    200 OK
+    {"status":"healthy","timestamp":"[time]"}
+    "#);
     assert_eq!(response.header("cache-control"), Some("no-store"));
     assert_eq!(response.header("content-type"), Some("application/json"));
 }
@@ -99,7 +133,10 @@ async fn a_function_that_is_not_written_yet_is_healthy_and_says_so_elsewhere() {
         assert_eq!(preflight.to_string(), "200 OK\nok", "{base}");
         for refusal in refusals {
             insta::allow_duplicates! {
-                assert_snapshot!(refusal, @"");
+                assert_snapshot!(refusal, @r#"
+                501 Not Implemented
+                {"code":"not_implemented","error":"This function is not implemented yet.","message":"This function is not implemented yet.","request_id":"[request id]"}
+                "#);
             }
         }
     }

@@ -21,3 +21,8 @@ pub(crate) fn ask_in(stack: &Stack, user: &User, agent: &Agent, channel: &Channe
 pub(crate) fn say(stack: &Stack, user: &User, channel: &Channel, message: &str) -> Request {
     stack.post(CHAT).bearer(&user.token).json(&json!({ "channelId": channel.id, "message": message }))
 }
+
+/// What the stand-in replies to `message` where speakers are named: it repeats what it was shown.
+pub(crate) fn echo(from: &str, message: &str) -> String {
+    format!("You said: <message from=\"{from}\" kind=\"user\">\n{message}\n</message>")
+}

@@ -85,11 +85,45 @@ async fn anothers_ids_are_not_found_and_leave_no_trace() {
         answers.push_str(&format!("[{name}]\n{answer}\n"));
     }
 
-    assert_snapshot!(answers, @"");
+    assert_snapshot!(answers, @r#"
+    [agent]
+    404 Not Found
+    {"code":"agent_not_found","error":"Target agent not found","message":"Target agent not found","request_id":"[request id]"}
+    [agent in my channel]
+    404 Not Found
+    {"code":"agent_not_found","error":"Target agent not found","message":"Target agent not found","request_id":"[request id]"}
+    [agent in my workspace]
+    404 Not Found
+    {"code":"agent_not_found","error":"Target agent not found","message":"Target agent not found","request_id":"[request id]"}
+    [agent on Discord]
+    404 Not Found
+    {"code":"agent_not_found","error":"Target agent not found","message":"Target agent not found","request_id":"[request id]"}
+    [channel]
+    404 Not Found
+    {"code":"channel_not_found","error":"Channel not found","message":"Channel not found","request_id":"[request id]"}
+    [channel in my workspace]
+    404 Not Found
+    {"code":"channel_not_found","error":"Channel not found","message":"Channel not found","request_id":"[request id]"}
+    [workspace]
+    404 Not Found
+    {"code":"workspace_not_found","error":"Workspace not found","message":"Workspace not found","request_id":"[request id]"}
+    [room]
+    404 Not Found
+    {"code":"workspace_not_found","error":"Workspace not found","message":"Workspace not found","request_id":"[request id]"}
+    [workspace of my channel]
+    404 Not Found
+    {"code":"channel_not_found","error":"Channel not found","message":"Channel not found","request_id":"[request id]"}
+    [channel, without an agent]
+    404 Not Found
+    {"code":"channel_not_found","error":"Channel not found","message":"Channel not found","request_id":"[request id]"}
+    [room of my channel, without an agent]
+    404 Not Found
+    {"code":"channel_not_found","error":"Channel not found","message":"Channel not found","request_id":"[request id]"}
+    "#);
     let traces = "SELECT (SELECT count(*) FROM public.chat_messages WHERE content LIKE '%oleander%')
                        + (SELECT count(*) FROM app.chat_turns WHERE user_id = $1)
                        + (SELECT count(*) FROM app.usage_records WHERE user_id = $1)
-                       + (SELECT count(*) FROM app.rate_limits WHERE key LIKE '%' || $1::text)
+                       + (SELECT count(*) FROM app.rate_limits WHERE key LIKE '%' || $1::uuid::text)
                        + (SELECT count(*) FROM public.direct_conversations WHERE user_id = $1)
                        + (SELECT count(*) FROM public.outside_conversations WHERE agent_id = $2)";
     assert_eq!(stack.db().scalar::<i64>(traces, &[&eve.id, &adas_agent]).await, 0);

@@ -77,7 +77,11 @@ async fn a_published_key_verifies_only_its_own_algorithm() {
         let response = project.ask(&impostor).await;
 
         insta::allow_duplicates! {
-            assert_snapshot!(response, @"");
+            assert_snapshot!(response, @r#"
+            401 Unauthorized
+            www-authenticate: Bearer
+            {"code":"invalid_token","error":"Authentication failed","message":"Authentication failed","request_id":"[request id]"}
+            "#);
         }
     }
 }
@@ -122,7 +126,11 @@ async fn made_up_key_ids_make_at_most_one_fetch_in_thirty_seconds() {
         for number in 0..5 {
             let response = project.ask(&Signer::es256(&format!("made up {number}")).unwrap()).await;
             insta::allow_duplicates! {
-                assert_snapshot!(response, @"");
+                assert_snapshot!(response, @r#"
+                401 Unauthorized
+                www-authenticate: Bearer
+                {"code":"invalid_token","error":"Authentication failed","message":"Authentication failed","request_id":"[request id]"}
+                "#);
             }
         }
     };
@@ -147,7 +155,7 @@ async fn keys_that_were_fetched_before_serve_while_their_source_is_down() {
     let project = project.in_a_new_application().await;
     let response = project.ask(&signer).await;
 
-    assert_snapshot!(response.status(), @"");
+    assert_snapshot!(response.status(), @"200 OK");
     assert_eq!(project.jwks.fetches(), 2, "it was asked, and did not answer");
 }
 
@@ -159,7 +167,11 @@ async fn without_any_key_nobody_can_be_verified_until_the_source_is_back() {
 
     let response = project.ask(&signer).await;
 
-    assert_snapshot!(response, @"");
+    assert_snapshot!(response, @r#"
+    503 Service Unavailable
+    retry-after: 5
+    {"code":"signing_keys_unavailable","error":"Tokens cannot be verified right now.","message":"Tokens cannot be verified right now.","request_id":"[request id]"}
+    "#);
     project.jwks.set_down(false);
     assert_eq!(project.ask(&signer).await.status(), 200);
 }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CONTENT_LENGTH, CONTENT_TYPE,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CONTENT_LENGTH,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body::Body as _;
@@ -57,7 +57,7 @@ impl Function {
             self.route(request, &context, build).await
         };
 
-        finish(response, &context)
+        finish(response, &context, is_preflight)
     }
 
     async fn route<Build>(&'static self, request: Request, context: &RequestContext, build: Build) -> Response
@@ -114,7 +114,7 @@ async fn note_route(request: Request, next: Next) -> Response {
 }
 
 /// What every response has, and the request's log line. A stream writes its line when it ends.
-fn finish(mut response: Response, context: &RequestContext) -> Response {
+fn finish(mut response: Response, context: &RequestContext, is_preflight: bool) -> Response {
     let error = response.extensions_mut().remove::<ApiError>();
     if let Some(error) = &error {
         let allow = response.headers_mut().remove(http::header::ALLOW);
@@ -136,30 +136,28 @@ fn finish(mut response: Response, context: &RequestContext) -> Response {
     if let Ok(id) = HeaderValue::from_str(context.request_id()) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
-    allow_browsers(headers);
+    allow_browsers(headers, is_preflight);
     response
 }
 
-fn allow_browsers(headers: &mut HeaderMap) {
-    let fixed = [
+/// What a browser asks for on behalf of a page of another origin; the rest of it only when it asks beforehand.
+fn allow_browsers(headers: &mut HeaderMap, is_preflight: bool) {
+    let answers = [
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (ACCESS_CONTROL_EXPOSE_HEADERS, "x-request-id, retry-after, ratelimit, ratelimit-policy, idempotent-replayed"),
+    ];
+    let preflight = [
         (
             ACCESS_CONTROL_ALLOW_HEADERS,
             "authorization, x-client-info, apikey, content-type, accept, idempotency-key, traceparent",
         ),
         (ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS, PUT, PATCH, DELETE"),
-        (
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            "x-request-id, retry-after, ratelimit, ratelimit-policy, idempotent-replayed",
-        ),
         (ACCESS_CONTROL_MAX_AGE, "86400"),
     ];
-    for (name, value) in fixed {
+    let preflight = preflight.into_iter().filter(|_| is_preflight);
+    for (name, value) in answers.into_iter().chain(preflight) {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers
-        .entry(CONTENT_TYPE)
-        .or_insert(HeaderValue::from_static("text/plain; charset=utf-8"));
 }
 
 /// Logs a failure of best-effort work, whose result the client does not wait for.

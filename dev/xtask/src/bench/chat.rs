@@ -15,7 +15,10 @@ use super::load::{connect, percentile};
 use super::setup::{Bench, DELTA_INTERVAL, DELTAS};
 
 /// Turns measured at each number of streams, in all.
-const TURNS: usize = 320;
+const TURNS: u32 = 640;
+
+/// How long one stream takes.
+const STREAM: Duration = DELTA_INTERVAL.saturating_mul(DELTAS);
 
 /// When the pieces of an answer came.
 #[derive(Default)]
@@ -78,16 +81,19 @@ enum Route {
     Chat,
 }
 
-async fn streams(bench: &Bench, route: Route, width: usize, turns: usize) -> anyhow::Result<Times> {
+async fn streams(bench: &Bench, route: Route, width: u32, turns: u32) -> anyhow::Result<Times> {
     let (url, request) = match route {
         Route::Direct => (bench.openai.origin(), direct_request()?),
         Route::Chat => (bench.application.url().to_owned(), chat_request(&bench.token)?),
     };
     let address = url.strip_prefix("http://").context("not an http URL")?.to_owned();
     let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..width {
+    for worker in 0..width {
         let (address, request) = (address.clone(), request.clone());
+        // Spread over a stream's length: turns of different people do not begin at the same instant.
+        let delay = STREAM.mul_f64(f64::from(worker) / f64::from(width));
         workers.spawn(async move {
+            tokio::time::sleep(delay).await;
             let mut sender = connect(&address).await?;
             let mut times = Times::default();
             for _ in 0..turns / width {
@@ -121,9 +127,7 @@ async fn turn(
     let (mut first, mut last, mut text) = (None, None, Vec::new());
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
-            let carries_text = ["event: delta", "\"content\":\""]
-                .iter()
-                .any(|mark| contains(&data, mark));
+            let carries_text = contains(&data, "event: delta") || has_content(&data);
             if carries_text {
                 first = first.or_else(|| Some(sent.elapsed()));
                 last = Some(sent.elapsed());
@@ -134,6 +138,12 @@ async fn turn(
     let is_whole = contains(&text, "event: completed") || contains(&text, "[DONE]");
     ensure!(is_whole, "an answer is not whole: {}", String::from_utf8_lossy(&text));
     Ok((first.context("no text")?, last.context("no text")?))
+}
+
+/// Whether a chunk of the provider's stream carries text; its first delta carries a role and an empty text.
+fn has_content(bytes: &[u8]) -> bool {
+    const MARK: &[u8] = br#""content":""#;
+    bytes.windows(MARK.len() + 1).any(|window| window.starts_with(MARK) && !window.ends_with(b"\""))
 }
 
 fn contains(bytes: &[u8], mark: &str) -> bool {

@@ -15,7 +15,7 @@ use crate::token;
 /// How long each figure is measured.
 pub(crate) const DURATION: Duration = Duration::from_secs(5);
 /// A stream of the stand-in: so many deltas.
-pub(crate) const DELTAS: usize = 40;
+pub(crate) const DELTAS: u32 = 40;
 /// One delta in this time.
 pub(crate) const DELTA_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -49,7 +49,7 @@ impl Bench {
         demo::load(postgres.admin_url()).await?;
         let openai = OpenAiWorld::start(OpenAiOptions {
             delta_interval: DELTA_INTERVAL,
-            reply_deltas: Some(DELTAS),
+            reply_deltas: Some(DELTAS as usize),
             ..OpenAiOptions::default()
         })
         .await?;
