@@ -78,7 +78,7 @@ impl RequestContext {
 
     /// A log line with what identifies this request.
     #[must_use]
-    pub fn line(&self, level: Level, event: &str) -> Line {
+    pub fn line(&self, level: Level, event: &'static str) -> Line {
         Line::new(level, event)
             .with("function", self.0.function)
             .with("request_id", self.0.request_id.as_str())

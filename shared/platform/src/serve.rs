@@ -161,7 +161,7 @@ fn allow_browsers(headers: &mut HeaderMap, is_preflight: bool) {
 }
 
 /// Logs a failure of best-effort work, whose result the client does not wait for.
-pub fn log_best_effort<E: std::fmt::Display>(context: &RequestContext, event: &str, result: Result<(), E>) {
+pub fn log_best_effort<E: std::fmt::Display>(context: &RequestContext, event: &'static str, result: Result<(), E>) {
     if let Err(error) = result {
         let line: Line = context.line(Level::Warn, event);
         line.with("cause", error.to_string()).emit();
