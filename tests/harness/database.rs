@@ -23,7 +23,10 @@ pub struct Database {
 
 impl Database {
     pub(crate) fn new(admin_url: &str) -> Self {
-        Self { admin_url: admin_url.to_owned(), client: Mutex::new(None) }
+        Self {
+            admin_url: admin_url.to_owned(),
+            client: Mutex::new(None),
+        }
     }
 
     /// The owner's URL.
@@ -33,12 +36,20 @@ impl Database {
 
     /// All rows.
     pub async fn rows(&self, statement: &str, parameters: Parameters<'_>) -> Vec<Row> {
-        self.client().await.query(statement, parameters).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"))
+        self.client()
+            .await
+            .query(statement, parameters)
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error:?}"))
     }
 
     /// The first column of all rows.
     pub async fn column<T: FromSqlOwned>(&self, statement: &str, parameters: Parameters<'_>) -> Vec<T> {
-        self.rows(statement, parameters).await.iter().map(|row| row.get(0)).collect()
+        self.rows(statement, parameters)
+            .await
+            .iter()
+            .map(|row| row.get(0))
+            .collect()
     }
 
     /// The one column of the one row.
@@ -50,7 +61,11 @@ impl Database {
 
     /// Runs a statement; returns how many rows it wrote.
     pub async fn execute(&self, statement: &str, parameters: Parameters<'_>) -> u64 {
-        self.client().await.execute(statement, parameters).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"))
+        self.client()
+            .await
+            .execute(statement, parameters)
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error:?}"))
     }
 
     /// Runs an INSERT that returns the id.
@@ -132,7 +147,11 @@ impl Session {
     pub async fn attempt(&self, statement: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, String> {
         self.batch_execute("SAVEPOINT attempt").await.unwrap();
         let result = self.query(statement, parameters).await;
-        let end = if result.is_ok() { "RELEASE SAVEPOINT attempt" } else { "ROLLBACK TO SAVEPOINT attempt" };
+        let end = if result.is_ok() {
+            "RELEASE SAVEPOINT attempt"
+        } else {
+            "ROLLBACK TO SAVEPOINT attempt"
+        };
         self.batch_execute(end).await.unwrap();
         result.map_err(|error| match error.as_db_error() {
             Some(refusal) => format!("{} {}", refusal.code().code(), refusal.message()),

@@ -52,7 +52,10 @@ impl Event {
 
 impl Events {
     pub(crate) fn new(response: reqwest::Response) -> Self {
-        Self { response, unread: String::new() }
+        Self {
+            response,
+            unread: String::new(),
+        }
     }
 
     /// The status, with its reason.
@@ -81,7 +84,10 @@ impl Events {
     /// The next event of a type, comments and other types passed over.
     pub async fn next_of(&mut self, kind: &str) -> Event {
         loop {
-            let event = self.next().await.unwrap_or_else(|| panic!("the stream ended without {kind}"));
+            let event = self
+                .next()
+                .await
+                .unwrap_or_else(|| panic!("the stream ended without {kind}"));
             if event.kind() == kind {
                 return event;
             }
@@ -123,7 +129,9 @@ fn parse(event: &str) -> Event {
     if let Some(comment) = event.strip_prefix(": ") {
         return Event::Comment(comment.to_owned());
     }
-    let typed = event.strip_prefix("event: ").and_then(|rest| rest.split_once("\ndata: "));
+    let typed = event
+        .strip_prefix("event: ")
+        .and_then(|rest| rest.split_once("\ndata: "));
     let (kind, data) = typed.unwrap_or_else(|| panic!("not a typed event: {event:?}"));
     let data = serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}"));
     Event::Typed(kind.to_owned(), data)

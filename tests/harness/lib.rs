@@ -3,7 +3,12 @@
 //! A test takes [`Stack::shared`], makes users, agents and workspaces of its own there, posts over HTTP to the built components, and then
 //! asks the answer, the database and the worlds. Tests share one database and keep apart by their tenants; one that breaks
 //! something starts a stack of its own.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "in tests a panic is the report")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in tests a panic is the report"
+)]
 
 mod background;
 mod database;

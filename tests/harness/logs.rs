@@ -21,6 +21,10 @@ impl Logs {
         let parsed = lines.iter().map(|line| {
             serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("not a line of JSON: {line}: {error}"))
         });
-        Some(parsed.filter(|line| line.get("request_id").and_then(Value::as_str) == Some(request_id)).collect())
+        Some(
+            parsed
+                .filter(|line| line.get("request_id").and_then(Value::as_str) == Some(request_id))
+                .collect(),
+        )
     }
 }

@@ -34,7 +34,10 @@ fn redacted_text(text: &str) -> String {
 
 /// Such as `2026-09-01T12:00:00.000Z`.
 fn is_time(text: &str) -> bool {
-    let shape: String = text.chars().map(|character| if character.is_ascii_digit() { '0' } else { character }).collect();
+    let shape: String = text
+        .chars()
+        .map(|character| if character.is_ascii_digit() { '0' } else { character })
+        .collect();
     shape.starts_with("0000-00-00T00:00:00")
 }
 

@@ -13,7 +13,13 @@ use crate::redaction::redacted;
 use crate::waiting::DEADLINE;
 
 /// Headers that a snapshot of an answer shows.
-const SHOWN_HEADERS: [&str; 5] = ["allow", "www-authenticate", "retry-after", "ratelimit-policy", "idempotent-replayed"];
+const SHOWN_HEADERS: [&str; 5] = [
+    "allow",
+    "www-authenticate",
+    "retry-after",
+    "ratelimit-policy",
+    "idempotent-replayed",
+];
 
 /// A request that is being put together; awaiting it sends it and reads the whole answer.
 #[must_use]
@@ -23,7 +29,11 @@ pub struct Request(reqwest::RequestBuilder);
 impl Request {
     pub(crate) fn new(method: Method, url: &str) -> Self {
         // A client of its own: a shared one would keep connections that belong to another test's runtime.
-        let client = reqwest::Client::builder().no_proxy().timeout(3 * DEADLINE).build().unwrap();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(3 * DEADLINE)
+            .build()
+            .unwrap();
         Self(client.request(method, url))
     }
 
@@ -48,7 +58,8 @@ impl Request {
 
     /// A JSON body.
     pub fn json(self, body: &Value) -> Self {
-        self.header(CONTENT_TYPE.as_str(), "application/json").body(body.to_string())
+        self.header(CONTENT_TYPE.as_str(), "application/json")
+            .body(body.to_string())
     }
 
     /// Any body, of a length that is said.
@@ -64,7 +75,12 @@ impl Request {
 
     /// Sends it, accepting events, and returns when the answer's head is there.
     pub async fn events(self) -> Events {
-        let response = self.header(ACCEPT.as_str(), "text/event-stream").0.send().await.unwrap();
+        let response = self
+            .header(ACCEPT.as_str(), "text/event-stream")
+            .0
+            .send()
+            .await
+            .unwrap();
         Events::new(response)
     }
 
@@ -127,7 +143,11 @@ impl Response {
     /// A field of the body that is text.
     #[must_use]
     pub fn field(&self, name: &str) -> String {
-        self.json().get(name).and_then(Value::as_str).unwrap_or_else(|| panic!("no text {name}: {self}")).to_owned()
+        self.json()
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_else(|| panic!("no text {name}: {self}"))
+            .to_owned()
     }
 
     /// The body without what differs from run to run.
@@ -147,11 +167,19 @@ impl Response {
         assert_eq!(self.request_id().len(), 32, "{self}");
         assert_eq!(self.header("access-control-allow-origin"), Some("*"), "{self}");
         assert!(self.header("content-type").is_some(), "{self}");
-        assert_eq!(self.header("content-length"), Some(self.body.len().to_string().as_str()), "{self}");
+        assert_eq!(
+            self.header("content-length"),
+            Some(self.body.len().to_string().as_str()),
+            "{self}"
+        );
         if !self.status.is_success() {
             let body = self.json();
             assert_eq!(body.get("error"), body.get("message"), "{self}");
-            assert_eq!(body.get("request_id").and_then(Value::as_str), Some(self.request_id()), "{self}");
+            assert_eq!(
+                body.get("request_id").and_then(Value::as_str),
+                Some(self.request_id()),
+                "{self}"
+            );
         }
     }
 }

@@ -107,8 +107,14 @@ impl Stack {
     async fn start(base: Arc<Base>, options: StackOptions) -> Self {
         require_components();
         let mut settings = Settings::default();
-        settings.database(&base.functions_url).unwrap().openai(&base.openai.url(), OPENAI_KEY).unwrap();
-        settings.set("jwt_secret", &base.jwt_secret).set("supabase_origin", base.jwks.origin());
+        settings
+            .database(&base.functions_url)
+            .unwrap()
+            .openai(&base.openai.url(), OPENAI_KEY)
+            .unwrap();
+        settings
+            .set("jwt_secret", &base.jwt_secret)
+            .set("supabase_origin", base.jwks.origin());
         for (name, value) in options.settings {
             settings.set(name, value);
         }
@@ -120,9 +126,15 @@ impl Stack {
         if let Some(log) = &logs.0 {
             application.logs = LogSink::Memory(Arc::clone(log));
         }
-        let application = Application::start(application).await.unwrap_or_else(|error| panic!("{error:#}"));
+        let application = Application::start(application)
+            .await
+            .unwrap_or_else(|error| panic!("{error:#}"));
 
-        Self { base, application, logs }
+        Self {
+            base,
+            application,
+            logs,
+        }
     }
 
     /// Where the application serves, without a slash at the end.
@@ -236,7 +248,9 @@ impl Base {
     async fn start(name: &str, durability: Durability) -> Self {
         let mut postgres = start_postgres(name, durability).await;
         empty(postgres.admin_url()).await;
-        migrate(postgres.admin_url(), &migrations(), &Quiet).await.unwrap_or_else(|error| panic!("{error}"));
+        migrate(postgres.admin_url(), &migrations(), &Quiet)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
         postgres.open_functions_login().await.unwrap();
 
         Self {
@@ -254,7 +268,10 @@ impl Base {
 async fn start_postgres(name: &str, durability: Durability) -> Postgres {
     for run in 0..RUNS_AT_ONCE {
         let data = checkout().join(format!("target/test-stack/{name}-{run}"));
-        let options = PostgresOptions { fast: durability == Durability::None, ..PostgresOptions::new(data) };
+        let options = PostgresOptions {
+            fast: durability == Durability::None,
+            ..PostgresOptions::new(data)
+        };
         match Postgres::start(options, &Quiet).await {
             Ok(postgres) => return postgres,
             Err(StackError::Busy(_)) => {}
@@ -270,8 +287,14 @@ async fn empty(admin_url: &str) {
     let (client, connection) = config.dbname("postgres").connect(NoTls).await.unwrap();
     tokio::spawn(connection);
     // Two statements: neither may stand in a transaction.
-    client.batch_execute(&format!("DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")).await.unwrap();
-    client.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await.unwrap();
+    client
+        .batch_execute(&format!("DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))
+        .await
+        .unwrap();
+    client
+        .batch_execute(&format!("CREATE DATABASE {DATABASE}"))
+        .await
+        .unwrap();
 }
 
 /// How the host's database pool recycles connections: `AGENTOPIA_POOL=spin` makes it do as Spin does.
@@ -286,7 +309,15 @@ fn pool() -> PoolMode {
 /// The tests run what was built, and do not build it: it takes too long to do unasked.
 fn require_components() {
     let manifest = fs::read_to_string(manifest()).unwrap();
-    let sources = manifest.lines().filter_map(|line| line.strip_prefix("source = \"")?.strip_suffix('"'));
-    let missing: Vec<PathBuf> = sources.map(|source| checkout().join(source)).filter(|path| !path.is_file()).collect();
-    assert!(missing.is_empty(), "{} is missing: run `cargo xtask build` first", missing[0].display());
+    let sources = manifest
+        .lines()
+        .filter_map(|line| line.strip_prefix("source = \"")?.strip_suffix('"'));
+    let missing: Vec<PathBuf> = sources
+        .map(|source| checkout().join(source))
+        .filter(|path| !path.is_file())
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "{missing:?} are missing: run `cargo xtask build` first"
+    );
 }

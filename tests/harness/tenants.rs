@@ -37,7 +37,13 @@ impl User {
             .await;
         let row = row.first().unwrap();
         let (id, email): (Uuid, String) = (row.get(0), row.get(1));
-        let mut user = Self { base, id, email, name: name.to_owned(), token: String::new() };
+        let mut user = Self {
+            base,
+            id,
+            email,
+            name: name.to_owned(),
+            token: String::new(),
+        };
         user.token = user.signed_by(&Signer::hs256(&user.base.jwt_secret));
         user
     }
@@ -73,14 +79,20 @@ impl User {
     pub async fn workspace(&self, name: &str) -> Workspace {
         let statement = "INSERT INTO public.workspaces (name, owner_user_id) VALUES ($1, $2) RETURNING id";
         let id = self.base.db.insert(statement, &[&name, &self.id]).await;
-        Workspace { base: Arc::clone(&self.base), id }
+        Workspace {
+            base: Arc::clone(&self.base),
+            id,
+        }
     }
 
     /// A team of the user's, without members.
     pub async fn team(&self, name: &str) -> Team {
         let statement = "INSERT INTO public.teams (name, owner_user_id) VALUES ($1, $2) RETURNING id";
         let id = self.base.db.insert(statement, &[&name, &self.id]).await;
-        Team { base: Arc::clone(&self.base), id }
+        Team {
+            base: Arc::clone(&self.base),
+            id,
+        }
     }
 }
 
@@ -246,7 +258,9 @@ impl Workspace {
     /// A new channel.
     pub async fn channel(&self, name: &str) -> Channel {
         let statement = "INSERT INTO public.chat_channels (workspace_id, name) VALUES ($1, $2) RETURNING id";
-        Channel { id: self.base.db.insert(statement, &[&self.id, &name]).await }
+        Channel {
+            id: self.base.db.insert(statement, &[&self.id, &name]).await,
+        }
     }
 }
 

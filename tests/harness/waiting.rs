@@ -29,7 +29,11 @@ pub async fn eventually_some<T>(what: &str, deadline: Duration, mut look: impl A
         if let Some(found) = look().await {
             return found;
         }
-        assert!(began.elapsed() < deadline, "waited {} s in vain: {what}", deadline.as_secs());
+        assert!(
+            began.elapsed() < deadline,
+            "waited {} s in vain: {what}",
+            deadline.as_secs()
+        );
         tokio::time::sleep(INTERVAL).await;
     }
 }

@@ -18,9 +18,17 @@ async fn an_agent_is_used_by_those_who_meet_it_in_a_workspace() {
 
     workspace.add_user(&member).await;
 
-    assert_eq!(ask_in(stack, &member, &agent, &channel, "In the channel").await.status(), 200);
+    assert_eq!(
+        ask_in(stack, &member, &agent, &channel, "In the channel")
+            .await
+            .status(),
+        200
+    );
     assert_eq!(ask(stack, &member, &agent, "Directly").await.status(), 200);
-    assert_eq!(stack.db().direct_transcript(member.id, agent.id).await, ["Grace: Directly", "Atlas: You said: Directly"]);
+    assert_eq!(
+        stack.db().direct_transcript(member.id, agent.id).await,
+        ["Grace: Directly", "Atlas: You said: Directly"]
+    );
 }
 
 #[tokio::test]
@@ -38,7 +46,12 @@ async fn an_agent_is_met_through_its_team_and_a_user_through_theirs() {
 
     workspace.add_team(&people).await;
 
-    assert_eq!(ask_in(stack, &member, &agent, &channel, "In the channel").await.status(), 200);
+    assert_eq!(
+        ask_in(stack, &member, &agent, &channel, "In the channel")
+            .await
+            .status(),
+        200
+    );
     assert_eq!(ask(stack, &member, &agent, "Directly").await.status(), 200);
 }
 
@@ -132,7 +145,10 @@ async fn a_user_who_was_deleted_is_nobody() {
     workspace.add_user(&guest).await;
     let channel = workspace.channel("general").await;
     assert_eq!(say(stack, &guest, &channel, "I was here").await.status(), 200);
-    stack.db().execute("DELETE FROM auth.users WHERE id = $1", &[&guest.id]).await;
+    stack
+        .db()
+        .execute("DELETE FROM auth.users WHERE id = $1", &[&guest.id])
+        .await;
 
     let response = say(stack, &guest, &channel, "I still am").await;
 

@@ -15,9 +15,18 @@ async fn a_repeated_request_gets_the_same_answer_without_a_second_turn() {
 
     let (first, second) = (send().await, send().await);
 
-    assert_eq!((first.status(), second.status()), (http::StatusCode::OK, http::StatusCode::OK));
+    assert_eq!(
+        (first.status(), second.status()),
+        (http::StatusCode::OK, http::StatusCode::OK)
+    );
     assert_eq!(first.json(), second.json());
-    assert_eq!((first.header("idempotent-replayed"), second.header("idempotent-replayed")), (None, Some("true")));
+    assert_eq!(
+        (
+            first.header("idempotent-replayed"),
+            second.header("idempotent-replayed")
+        ),
+        (None, Some("true"))
+    );
     assert_eq!(stack.openai().received_with("chrysanthemum").len(), 1);
     assert_eq!(
         stack.db().direct_transcript(user.id, agent.id).await,
@@ -35,7 +44,13 @@ async fn a_repeated_message_to_a_channel_is_stored_once() {
     let (first, second) = (send().await, send().await);
 
     assert_eq!(first.json(), second.json());
-    assert_eq!((first.header("idempotent-replayed"), second.header("idempotent-replayed")), (None, Some("true")));
+    assert_eq!(
+        (
+            first.header("idempotent-replayed"),
+            second.header("idempotent-replayed")
+        ),
+        (None, Some("true"))
+    );
     assert_eq!(stack.db().transcript(channel.id).await, ["Ada: Once"]);
 }
 
@@ -46,7 +61,9 @@ async fn a_key_with_another_request_is_refused() {
     let agent = user.agent("Atlas").await;
     ask(stack, &user, &agent, "One thing").idempotency_key("a key").await;
 
-    let response = ask(stack, &user, &agent, "Another thing").idempotency_key("a key").await;
+    let response = ask(stack, &user, &agent, "Another thing")
+        .idempotency_key("a key")
+        .await;
 
     assert_snapshot!(response, @r#"
     422 Unprocessable Entity
@@ -81,8 +98,13 @@ async fn a_request_is_refused_while_the_same_one_is_in_progress() {
     let second = send().await;
 
     let retry_after: u64 = second.header("retry-after").unwrap().parse().unwrap();
-    assert!((60..=90).contains(&retry_after), "no longer than the lease: {retry_after}");
-    let shown = second.to_string().replace(&format!("retry-after: {retry_after}"), "retry-after: [lease]");
+    assert!(
+        (60..=90).contains(&retry_after),
+        "no longer than the lease: {retry_after}"
+    );
+    let shown = second
+        .to_string()
+        .replace(&format!("retry-after: {retry_after}"), "retry-after: [lease]");
     assert_snapshot!(shown, @r#"
     409 Conflict
     retry-after: [lease]
@@ -125,9 +147,16 @@ async fn after_a_failure_the_same_request_completes_the_turn() {
     "#);
     assert_snapshot!(second.status(), @"200 OK");
     assert_eq!(second.header("idempotent-replayed"), None);
-    assert_eq!(stack.db().direct_transcript(user.id, agent.id).await, ["Ada: Again", "Atlas: You said: Again"]);
-    let statement = "SELECT status || ' ' || coalesce(error_code, 'without error') FROM app.chat_turns WHERE user_id = $1";
-    assert_eq!(stack.db().column::<String>(statement, &[&user.id]).await, ["completed without error"]);
+    assert_eq!(
+        stack.db().direct_transcript(user.id, agent.id).await,
+        ["Ada: Again", "Atlas: You said: Again"]
+    );
+    let statement =
+        "SELECT status || ' ' || coalesce(error_code, 'without error') FROM app.chat_turns WHERE user_id = $1";
+    assert_eq!(
+        stack.db().column::<String>(statement, &[&user.id]).await,
+        ["completed without error"]
+    );
 }
 
 #[tokio::test]
@@ -136,18 +165,35 @@ async fn an_answer_is_repeated_in_the_form_that_is_asked_for() {
     let user = stack.user().await;
     let agent = user.agent("Atlas").await;
 
-    let events = ask(stack, &user, &agent, "First as events").idempotency_key("one").events().await.rest().await;
-    let json = ask(stack, &user, &agent, "First as events").idempotency_key("one").await;
+    let events = ask(stack, &user, &agent, "First as events")
+        .idempotency_key("one")
+        .events()
+        .await
+        .rest()
+        .await;
+    let json = ask(stack, &user, &agent, "First as events")
+        .idempotency_key("one")
+        .await;
     assert_eq!(events.last().unwrap().data(), &json.json());
     assert_eq!(json.header("idempotent-replayed"), Some("true"));
 
     let json = ask(stack, &user, &agent, "First as JSON").idempotency_key("two").await;
-    let events = ask(stack, &user, &agent, "First as JSON").idempotency_key("two").events().await;
+    let events = ask(stack, &user, &agent, "First as JSON")
+        .idempotency_key("two")
+        .events()
+        .await;
     assert_eq!(events.headers()["idempotent-replayed"], "true");
-    let events: Vec<(String, Value)> =
-        events.rest().await.iter().map(|event| (event.kind().to_owned(), event.data().clone())).collect();
+    let events: Vec<(String, Value)> = events
+        .rest()
+        .await
+        .iter()
+        .map(|event| (event.kind().to_owned(), event.data().clone()))
+        .collect();
     let delta = json!({ "text": "You said: First as JSON" });
-    assert_eq!(events, [("delta".to_owned(), delta), ("completed".to_owned(), json.json())]);
+    assert_eq!(
+        events,
+        [("delta".to_owned(), delta), ("completed".to_owned(), json.json())]
+    );
 }
 
 #[tokio::test]
@@ -159,7 +205,9 @@ async fn a_key_is_free_again_after_a_day() {
     let statement = "UPDATE app.idempotency_keys SET expires_at = expires_at - interval '24 hours' WHERE user_id = $1";
     stack.db().execute(statement, &[&user.id]).await;
 
-    let response = ask(stack, &user, &agent, "Another thing").idempotency_key("a key").await;
+    let response = ask(stack, &user, &agent, "Another thing")
+        .idempotency_key("a key")
+        .await;
 
     assert_eq!(response.field("reply"), "You said: Another thing");
 }

@@ -10,7 +10,9 @@ fn shown(response: &Response, seconds: std::ops::RangeInclusive<u64>) -> String 
     let retry_after: u64 = response.header("retry-after").unwrap().parse().unwrap();
     assert!(seconds.contains(&retry_after), "{retry_after} s");
     let shown = format!("{response}\nratelimit: {}", response.header("ratelimit").unwrap());
-    shown.replace(&format!("retry-after: {retry_after}"), "retry-after: [s]").replace(&format!("t={retry_after}"), "t=[s]")
+    shown
+        .replace(&format!("retry-after: {retry_after}"), "retry-after: [s]")
+        .replace(&format!("t={retry_after}"), "t=[s]")
 }
 
 #[tokio::test]
@@ -36,7 +38,8 @@ async fn a_user_may_send_a_burst_and_then_waits() {
     assert_eq!(others.status(), 200);
 
     // Thirty a minute is one in two seconds.
-    let statement = "UPDATE app.rate_limits SET tat = tat - interval '2 seconds' WHERE key = 'chat:user:' || $1::uuid::text";
+    let statement =
+        "UPDATE app.rate_limits SET tat = tat - interval '2 seconds' WHERE key = 'chat:user:' || $1::uuid::text";
     assert_eq!(stack.db().execute(statement, &[&user.id]).await, 1);
     assert_eq!(say(stack, &user, &channel, "In time").await.status(), 200);
     assert_eq!(say(stack, &user, &channel, "Too quick again").await.status(), 429);
@@ -57,7 +60,9 @@ async fn an_answer_says_what_is_left() {
 
 #[tokio::test]
 async fn an_agent_may_be_asked_a_burst_by_all_together() {
-    let options = StackOptions::default().set("chat_agent_burst", 3).set("chat_agent_per_minute", 6);
+    let options = StackOptions::default()
+        .set("chat_agent_burst", 3)
+        .set("chat_agent_per_minute", 6);
     let stack = Stack::beside_shared(options).await;
     let (owner, member) = (stack.user().await, stack.user_named("Grace").await);
     let (agent, other) = (owner.agent("Atlas").await, owner.agent("Mercury").await);
@@ -80,7 +85,10 @@ async fn an_agent_may_be_asked_a_burst_by_all_together() {
     ratelimit: "agent";r=0;t=[s]
     "#);
     assert_eq!(stack.openai().received_with("begonia"), []);
-    assert_eq!(ask_in(&stack, &member, &other, &channel, "And you?").await.status(), 200);
+    assert_eq!(
+        ask_in(&stack, &member, &other, &channel, "And you?").await.status(),
+        200
+    );
 }
 
 #[tokio::test]
@@ -95,6 +103,13 @@ async fn a_request_that_is_refused_or_repeated_costs_nothing() {
     let repeated = say(stack, &user, &channel, "Once").idempotency_key("a key").await;
     let refused = say(stack, &user, &channel, "Another").idempotency_key("a key").await;
 
-    assert_eq!((first.status().as_u16(), repeated.status().as_u16(), refused.status().as_u16()), (200, 200, 422));
+    assert_eq!(
+        (
+            first.status().as_u16(),
+            repeated.status().as_u16(),
+            refused.status().as_u16()
+        ),
+        (200, 200, 422)
+    );
     assert_eq!(stack.db().scalar::<String>(statement, &[&user.id]).await, before);
 }

@@ -29,8 +29,13 @@ async fn a_turn_has_a_line_for_each_exchange_and_one_for_the_request() {
 
     let response = ask(stack, &user, &agent, "Hello").await;
 
-    let Some(lines) = log_of(stack, response.request_id()).await else { return };
-    assert!(lines.iter().all(|line| line["tenant"] == user.id.to_string()), "{lines:?}");
+    let Some(lines) = log_of(stack, response.request_id()).await else {
+        return;
+    };
+    assert!(
+        lines.iter().all(|line| line["tenant"] == user.id.to_string()),
+        "{lines:?}"
+    );
     assert!(lines.iter().all(|line| line["ms"].is_number()), "{lines:?}");
     let bytes = lines[1]["bytes"].as_u64().unwrap();
     assert!(bytes > 0, "{lines:?}");
@@ -102,8 +107,14 @@ async fn a_stream_has_its_line_when_it_has_ended() {
     let request_id = events.request_id();
     events.rest().await;
 
-    let Some(lines) = log_of(stack, &request_id).await else { return };
-    let requests: Vec<_> = lines.iter().filter(|line| line["event"] == "request").map(redacted).collect();
+    let Some(lines) = log_of(stack, &request_id).await else {
+        return;
+    };
+    let requests: Vec<_> = lines
+        .iter()
+        .filter(|line| line["event"] == "request")
+        .map(redacted)
+        .collect();
     assert_json_snapshot!(requests, @r#"
     [
       {
@@ -131,7 +142,9 @@ async fn a_refusal_has_its_code_in_its_line() {
 
     let response = stack.post(CHAT).await;
 
-    let Some(lines) = log_of(stack, response.request_id()).await else { return };
+    let Some(lines) = log_of(stack, response.request_id()).await else {
+        return;
+    };
     let shown: Vec<_> = lines.iter().map(redacted).collect();
     assert_json_snapshot!(shown, @r#"
     [
@@ -164,18 +177,34 @@ async fn no_token_no_secret_and_no_word_that_was_said_is_logged() {
 
     let said = "canary-of-a-message";
     for agent in [&sound, &faulty, &cut] {
-        let response = ask(stack, &user, agent, said).idempotency_key(&format!("canary-of-a-key-{}", agent.id)).await;
+        let response = ask(stack, &user, agent, said)
+            .idempotency_key(&format!("canary-of-a-key-{}", agent.id))
+            .await;
         assert_eq!(response.status(), 200, "{response}");
     }
     ask(stack, &user, &sound, said).events().await.rest().await;
-    stack.post(CHAT).bearer("canary-of-a-token").body(format!("{{\"message\":{said}")).await;
-    stack.post(CHAT).bearer(&user.token).header("content-type", "application/json").body(format!("{{\"message\":{said}")).await;
+    stack
+        .post(CHAT)
+        .bearer("canary-of-a-token")
+        .body(format!("{{\"message\":{said}"))
+        .await;
+    stack
+        .post(CHAT)
+        .bearer(&user.token)
+        .header("content-type", "application/json")
+        .body(format!("{{\"message\":{said}"))
+        .await;
 
     let Some(lines) = stack.log("chat") else { return };
     let log = lines.join("\n");
     assert!(log.contains(&user.id.to_string()), "the log has these requests");
     let [_, claims, signature] = user.token.split('.').collect::<Vec<_>>().try_into().unwrap();
-    for secret in stack.secrets().into_iter().chain([claims, signature, user.email.as_str(), "canary", "Canary", "You said"]) {
+    for secret in
+        stack
+            .secrets()
+            .into_iter()
+            .chain([claims, signature, user.email.as_str(), "canary", "Canary", "You said"])
+    {
         assert!(!log.contains(secret), "the log contains {secret}");
     }
 }

@@ -56,14 +56,32 @@ async fn a_message_and_its_reply_are_stored_in_the_direct_conversation() {
                      WHERE direct_conversation_id = $1 ORDER BY sequence";
     let rows: Vec<Value> = stack.db().column(statement, &[&conversation]).await;
     let [said, replied] = rows.try_into().unwrap();
-    assert_eq!((&said["content"], &said["sender_kind"]), (&json!("Hello there"), &json!("user")));
-    assert_eq!((&said["sender_user_id"], &said["sender_agent_id"]), (&json!(user.id), &Value::Null));
+    assert_eq!(
+        (&said["content"], &said["sender_kind"]),
+        (&json!("Hello there"), &json!("user"))
+    );
+    assert_eq!(
+        (&said["sender_user_id"], &said["sender_agent_id"]),
+        (&json!(user.id), &Value::Null)
+    );
     assert_eq!(said["id"], response.json()["userMessageId"]);
-    assert_eq!((&replied["content"], &replied["sender_kind"]), (&json!("You said: Hello there"), &json!("agent")));
-    assert_eq!((&replied["sender_user_id"], &replied["sender_agent_id"]), (&Value::Null, &json!(agent.id)));
-    assert_eq!((&replied["id"], &replied["reply_to_message_id"]), (&response.json()["agentMessageId"], &said["id"]));
+    assert_eq!(
+        (&replied["content"], &replied["sender_kind"]),
+        (&json!("You said: Hello there"), &json!("agent"))
+    );
+    assert_eq!(
+        (&replied["sender_user_id"], &replied["sender_agent_id"]),
+        (&Value::Null, &json!(agent.id))
+    );
+    assert_eq!(
+        (&replied["id"], &replied["reply_to_message_id"]),
+        (&response.json()["agentMessageId"], &said["id"])
+    );
     for row in [said, replied] {
-        assert_eq!((&row["channel_id"], &row["outside_conversation_id"]), (&Value::Null, &Value::Null));
+        assert_eq!(
+            (&row["channel_id"], &row["outside_conversation_id"]),
+            (&Value::Null, &Value::Null)
+        );
         assert_eq!(row["is_partial"], false);
     }
 }
@@ -80,7 +98,10 @@ async fn a_message_and_its_reply_are_stored_in_the_channel() {
     let response = ask_in(stack, &user, &agent, &channel, "Hello").await;
 
     assert_snapshot!(response.status(), @"200 OK");
-    assert_eq!(stack.db().transcript(channel.id).await, ["Ada: Hello".to_owned(), format!("Atlas: {}", echo("Ada", "Hello"))]);
+    assert_eq!(
+        stack.db().transcript(channel.id).await,
+        ["Ada: Hello".to_owned(), format!("Atlas: {}", echo("Ada", "Hello"))]
+    );
     assert_eq!(stack.db().direct_conversation(user.id, agent.id).await, None);
 }
 
@@ -133,7 +154,10 @@ async fn a_message_to_nobody_in_particular_is_only_stored() {
     }
     "#);
     let statement = "SELECT id FROM public.chat_messages WHERE channel_id = $1";
-    assert_eq!(stack.db().scalar::<Uuid>(statement, &[&channel.id]).await.to_string(), response.field("userMessageId"));
+    assert_eq!(
+        stack.db().scalar::<Uuid>(statement, &[&channel.id]).await.to_string(),
+        response.field("userMessageId")
+    );
     assert_eq!(stack.openai().received_with("plumtree"), []);
 }
 

@@ -37,8 +37,17 @@ async fn turn(stack: &Stack, model: &str, marker: &str) -> Outcome {
 
 impl std::fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { response, calls, transcript, books } = self;
-        write!(formatter, "{response}\ncalls: {calls}\nstored: {transcript:?}\nturn: {}", books.join("; "))
+        let Self {
+            response,
+            calls,
+            transcript,
+            books,
+        } = self;
+        write!(
+            formatter,
+            "{response}\ncalls: {calls}\nstored: {transcript:?}\nturn: {}",
+            books.join("; ")
+        )
     }
 }
 
@@ -113,7 +122,10 @@ async fn a_provider_that_fails_once_is_asked_again() {
         let outcome = turn(Stack::shared().await, model, marker).await;
 
         assert_eq!(outcome.response.status(), 200, "{model}: {outcome}");
-        assert_eq!(outcome.transcript, [format!("Ada: {marker}"), format!("Atlas: You said: {marker}")]);
+        assert_eq!(
+            outcome.transcript,
+            [format!("Ada: {marker}"), format!("Atlas: You said: {marker}")]
+        );
     }
 }
 
@@ -231,7 +243,11 @@ async fn a_model_that_never_begins_is_given_up_at_the_deadline_at_the_latest() {
     let outcome = turn(&stack, "stand-in-stall", "forsythia").await;
 
     assert!(began.elapsed().as_secs_f64() < 4.0, "{:?}", began.elapsed());
-    assert!((2..=3).contains(&outcome.calls), "as often as the deadline allows: {}", outcome.calls);
+    assert!(
+        (2..=3).contains(&outcome.calls),
+        "as often as the deadline allows: {}",
+        outcome.calls
+    );
     assert_snapshot!(outcome.response, @r#"
     504 Gateway Timeout
     {"code":"model_timed_out","error":"The model did not answer in time.","message":"The model did not answer in time.","request_id":"[request id]"}
@@ -263,8 +279,14 @@ async fn an_answer_that_is_still_coming_at_the_deadline_is_stored_as_partial() {
 
     assert_eq!(outcome.response.json()["partial"], true, "{outcome}");
     let reply = outcome.response.field("reply");
-    assert!(format!("You said: {message}").starts_with(&reply) && reply.len() < message.len(), "{reply}");
-    assert_eq!(outcome.transcript, [format!("Ada: {message}"), format!("Atlas: {reply} [partial]")]);
+    assert!(
+        format!("You said: {message}").starts_with(&reply) && reply.len() < message.len(),
+        "{reply}"
+    );
+    assert_eq!(
+        outcome.transcript,
+        [format!("Ada: {message}"), format!("Atlas: {reply} [partial]")]
+    );
 }
 
 #[tokio::test]

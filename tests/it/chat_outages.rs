@@ -34,7 +34,12 @@ async fn keep_asking(stack: &Stack, user: &User, agent: &Agent, stop: &AtomicBoo
     let mut seen = Seen::default();
     while !stop.load(Ordering::SeqCst) {
         let key = format!("request {}", seen.answered.len() + seen.held.len());
-        match ask(stack, user, agent, &key).idempotency_key(&key).await.status().as_u16() {
+        match ask(stack, user, agent, &key)
+            .idempotency_key(&key)
+            .await
+            .status()
+            .as_u16()
+        {
             200 => seen.answered.push(key),
             409 => seen.held.push(key),
             503 => {
@@ -63,10 +68,18 @@ async fn a_database_that_dies_under_load_costs_answers_and_nothing_else() {
         let agent = user.agent("Atlas").await;
         users.push((user.clone(), agent.clone()));
         let (stack, stop) = (Arc::clone(&stack), Arc::clone(&stop));
-        tasks.push(tokio::spawn(async move { keep_asking(&stack, &user, &agent, &stop).await }));
+        tasks.push(tokio::spawn(
+            async move { keep_asking(&stack, &user, &agent, &stop).await },
+        ));
     }
     let replies = async || -> i64 {
-        stack.db().scalar("SELECT count(*) FROM public.chat_messages WHERE sender_kind = 'agent'", &[]).await
+        stack
+            .db()
+            .scalar(
+                "SELECT count(*) FROM public.chat_messages WHERE sender_kind = 'agent'",
+                &[],
+            )
+            .await
     };
 
     // Twice, each time with requests under way.
@@ -104,7 +117,10 @@ async fn a_database_that_dies_under_load_costs_answers_and_nothing_else() {
         }
     }
     assert!(unavailable > 0, "the database was missed");
-    assert_eq!(stack.db().column::<String>(HALF_STORED, &[]).await, Vec::<String>::new());
+    assert_eq!(
+        stack.db().column::<String>(HALF_STORED, &[]).await,
+        Vec::<String>::new()
+    );
 }
 
 /// Requests under a key that are not exactly one message and one reply, and turns that contradict themselves.
@@ -132,7 +148,10 @@ async fn a_turn_whose_host_died_is_completed_by_a_retry_with_its_key() {
     let agent = user.agent("Atlas").model("stand-in-slow").await;
     let message = format!("Do not forget me{}", " now".repeat(20));
     let doomed = Stack::beside_shared(StackOptions::default()).await;
-    let mut stream = ask(&doomed, &user, &agent, &message).idempotency_key("a key").events().await;
+    let mut stream = ask(&doomed, &user, &agent, &message)
+        .idempotency_key("a key")
+        .events()
+        .await;
     assert_eq!(stream.next().await.unwrap().kind(), "started");
 
     doomed.kill().await;
@@ -141,11 +160,15 @@ async fn a_turn_whose_host_died_is_completed_by_a_retry_with_its_key() {
     assert_eq!(shared.db().direct_transcript(user.id, agent.id).await, [said.clone()]);
     let retry = || ask(shared, &user, &agent, &message).idempotency_key("a key");
     assert_eq!(retry().await.status(), 409, "the lease of the dead still holds");
-    let statement = "UPDATE app.idempotency_keys SET lease_expires_at = lease_expires_at - interval '1 hour' WHERE user_id = $1";
+    let statement =
+        "UPDATE app.idempotency_keys SET lease_expires_at = lease_expires_at - interval '1 hour' WHERE user_id = $1";
     shared.db().execute(statement, &[&user.id]).await;
     let completed = retry().await;
     assert_eq!(completed.status(), 200, "{completed}");
-    assert_eq!(shared.db().direct_transcript(user.id, agent.id).await, [said, format!("Atlas: You said: {message}")]);
+    assert_eq!(
+        shared.db().direct_transcript(user.id, agent.id).await,
+        [said, format!("Atlas: You said: {message}")]
+    );
     let turns = "SELECT status FROM app.chat_turns WHERE user_id = $1";
     assert_eq!(shared.db().column::<String>(turns, &[&user.id]).await, ["completed"]);
 }
@@ -156,12 +179,19 @@ async fn an_answer_whose_turn_was_taken_over_is_not_stored_beside_the_other() {
     let user = stack.user().await;
     let agent = user.agent("Atlas").model("stand-in-slow").await;
     let message = format!("Two at once{}", " now".repeat(10));
-    let mut first = ask(stack, &user, &agent, &message).idempotency_key("a key").events().await;
+    let mut first = ask(stack, &user, &agent, &message)
+        .idempotency_key("a key")
+        .events()
+        .await;
     assert_eq!(first.next().await.unwrap().kind(), "started");
-    let statement = "UPDATE app.idempotency_keys SET lease_expires_at = lease_expires_at - interval '1 hour' WHERE user_id = $1";
+    let statement =
+        "UPDATE app.idempotency_keys SET lease_expires_at = lease_expires_at - interval '1 hour' WHERE user_id = $1";
     stack.db().execute(statement, &[&user.id]).await;
 
-    let second = ask(stack, &user, &agent, &message).idempotency_key("a key").events().await;
+    let second = ask(stack, &user, &agent, &message)
+        .idempotency_key("a key")
+        .events()
+        .await;
     let (first, second) = (first.rest(), second.rest());
     let (first, second) = futures::future::join(first, second).await;
 
@@ -178,7 +208,11 @@ async fn without_a_database_every_request_that_needs_it_is_unavailable() {
     let user = stack.user().await;
     let agent = user.agent("Atlas").await;
 
-    let response = tokio::time::timeout(Duration::from_secs(10), ask(&stack, &user, &agent, "Hello").into_future()).await;
+    let response = tokio::time::timeout(
+        Duration::from_secs(10),
+        ask(&stack, &user, &agent, "Hello").into_future(),
+    )
+    .await;
 
     assert_snapshot!(response.unwrap(), @r#"
     503 Service Unavailable

@@ -44,7 +44,9 @@ async fn a_request_without_exactly_one_bearer_token_is_refused() {
     ];
 
     for (name, headers) in cases {
-        let request = headers.iter().fold(unproven(stack), |request, value| request.header("authorization", *value));
+        let request = headers.iter().fold(unproven(stack), |request, value| {
+            request.header("authorization", *value)
+        });
         let response = request.await;
 
         allow_duplicates! {
@@ -82,7 +84,10 @@ async fn a_token_that_proves_no_user_is_refused_and_the_log_says_why() {
 /// Tokens that are each wrong in one way, and how.
 fn worthless_tokens(stack: &Stack, user: &User) -> Vec<(&'static str, String, &'static str)> {
     let secret = Signer::hs256(stack.jwt_secret());
-    let (elliptic, rsa) = (Signer::es256("unpublished").unwrap(), Signer::rs256("unpublished").unwrap());
+    let (elliptic, rsa) = (
+        Signer::es256("unpublished").unwrap(),
+        Signer::rs256("unpublished").unwrap(),
+    );
     let with = |change: fn(&mut UserClaims)| {
         let mut claims = user.claims();
         change(&mut claims);
@@ -93,24 +98,68 @@ fn worthless_tokens(stack: &Stack, user: &User) -> Vec<(&'static str, String, &'
 
     vec![
         ("garbage", "garbage".to_owned(), "not a token of a known form"),
-        ("three parts of garbage", "a.b.c".to_owned(), "not a token of a known form"),
+        (
+            "three parts of garbage",
+            "a.b.c".to_owned(),
+            "not a token of a known form",
+        ),
         ("longer than any token", "a".repeat(9000), "not a token of a known form"),
         ("expired", with(|claims| claims.exp = claims.iat - 60), "expired"),
-        ("another audience", with(|claims| claims.aud = "other".to_owned()), "for another audience or from another issuer"),
+        (
+            "another audience",
+            with(|claims| claims.aud = "other".to_owned()),
+            "for another audience or from another issuer",
+        ),
         (
             "another issuer",
             with(|claims| claims.iss = "https://other.supabase.co/auth/v1".to_owned()),
             "for another audience or from another issuer",
         ),
-        ("of the anonymous role", with(|claims| claims.role = "anon".to_owned()), "not a user's token"),
-        ("of the service role", with(|claims| claims.role = "service_role".to_owned()), "not a user's token"),
-        ("of somebody without an id", with(|claims| claims.sub = "admin".to_owned()), "not a user's token"),
-        ("signed with another secret", user.signed_by(&Signer::hs256("another secret")), "the signature is wrong"),
-        ("changed after signing", resigned(&user.token, |claims| claims["sub"] = json!(SOMEBODY_ELSE)), "the signature is wrong"),
-        ("without a signature", format!("{}.{claims}.", encoded(&json!({ "alg": "none", "typ": "JWT" }))), "not a token of a known form"),
-        ("signed by an unpublished P-256 key", user.signed_by(&elliptic), "no key fits it"),
-        ("signed by an unpublished RSA key", user.signed_by(&rsa), "no key fits it"),
-        ("signed with a public key as the secret", user.signed_by(&Signer::hs256(&public_key)), "the signature is wrong"),
+        (
+            "of the anonymous role",
+            with(|claims| claims.role = "anon".to_owned()),
+            "not a user's token",
+        ),
+        (
+            "of the service role",
+            with(|claims| claims.role = "service_role".to_owned()),
+            "not a user's token",
+        ),
+        (
+            "of somebody without an id",
+            with(|claims| claims.sub = "admin".to_owned()),
+            "not a user's token",
+        ),
+        (
+            "signed with another secret",
+            user.signed_by(&Signer::hs256("another secret")),
+            "the signature is wrong",
+        ),
+        (
+            "changed after signing",
+            resigned(&user.token, |claims| claims["sub"] = json!(SOMEBODY_ELSE)),
+            "the signature is wrong",
+        ),
+        (
+            "without a signature",
+            format!("{}.{claims}.", encoded(&json!({ "alg": "none", "typ": "JWT" }))),
+            "not a token of a known form",
+        ),
+        (
+            "signed by an unpublished P-256 key",
+            user.signed_by(&elliptic),
+            "no key fits it",
+        ),
+        (
+            "signed by an unpublished RSA key",
+            user.signed_by(&rsa),
+            "no key fits it",
+        ),
+        (
+            "signed with a public key as the secret",
+            user.signed_by(&Signer::hs256(&public_key)),
+            "the signature is wrong",
+        ),
     ]
 }
 
@@ -134,7 +183,13 @@ fn resigned(token: &str, change: impl FnOnce(&mut Value)) -> String {
 async fn a_body_that_is_not_json_is_refused() {
     let stack = Stack::shared().await;
     let user = stack.user().await;
-    let post = |body: &'static str| stack.post(CHAT).bearer(&user.token).header("content-type", "application/json").body(body);
+    let post = |body: &'static str| {
+        stack
+            .post(CHAT)
+            .bearer(&user.token)
+            .header("content-type", "application/json")
+            .body(body)
+    };
 
     let answers = answers([
         ("nothing", post("")),
@@ -142,7 +197,13 @@ async fn a_body_that_is_not_json_is_refused() {
         ("more than an object", post(r#"{"message":"Hi"} {}"#)),
         ("an array", post("[]")),
         ("a string", post(r#""Hi""#)),
-        ("not UTF-8", stack.post(CHAT).bearer(&user.token).body(&b"{\"message\":\"\xff\"}"[..])),
+        (
+            "not UTF-8",
+            stack
+                .post(CHAT)
+                .bearer(&user.token)
+                .body(&b"{\"message\":\"\xff\"}"[..]),
+        ),
     ]);
 
     assert_snapshot!(answers.await, @r#"
@@ -157,10 +218,10 @@ async fn a_body_that_is_not_json_is_refused() {
     {"code":"invalid_json","error":"Invalid JSON payload: trailing characters at line 1 column 18","message":"Invalid JSON payload: trailing characters at line 1 column 18","request_id":"[request id]"}
     [an array]
     400 Bad Request
-    {"code":"invalid_json","error":"Invalid JSON payload: invalid length 0, expected struct SendMessageRequest with 7 elements at line 1 column 2","message":"Invalid JSON payload: invalid length 0, expected struct SendMessageRequest with 7 elements at line 1 column 2","request_id":"[request id]"}
+    {"code":"invalid_json","error":"Invalid JSON payload: invalid length 0, expected an object at line 1 column 2","message":"Invalid JSON payload: invalid length 0, expected an object at line 1 column 2","request_id":"[request id]"}
     [a string]
     400 Bad Request
-    {"code":"invalid_json","error":"Invalid JSON payload: invalid type: string \"Hi\", expected struct SendMessageRequest at line 1 column 4","message":"Invalid JSON payload: invalid type: string \"Hi\", expected struct SendMessageRequest at line 1 column 4","request_id":"[request id]"}
+    {"code":"invalid_json","error":"Invalid JSON payload: invalid type: string \"Hi\", expected an object at line 1 column 4","message":"Invalid JSON payload: invalid type: string \"Hi\", expected an object at line 1 column 4","request_id":"[request id]"}
     [not UTF-8]
     400 Bad Request
     {"code":"invalid_json","error":"Invalid JSON payload: invalid unicode code point at line 1 column 13","message":"Invalid JSON payload: invalid unicode code point at line 1 column 13","request_id":"[request id]"}
@@ -212,19 +273,49 @@ async fn a_field_that_is_missing_or_invalid_is_named() {
         ("nothing", post(json!({}))),
         ("a message for nobody", post(json!({ "message": "Hi" }))),
         ("a channel without a message", post(json!({ "channelId": agent }))),
-        ("blanks for a channel", post(json!({ "channelId": agent, "message": " \n\t " }))),
+        (
+            "blanks for a channel",
+            post(json!({ "channelId": agent, "message": " \n\t " })),
+        ),
         ("an agent without a message", post(json!({ "agentId": agent }))),
-        ("null for an agent's message", post(json!({ "agentId": agent, "message": null }))),
-        ("blanks for an agent", post(json!({ "agentId": agent, "message": "  " }))),
+        (
+            "null for an agent's message",
+            post(json!({ "agentId": agent, "message": null })),
+        ),
+        (
+            "blanks for an agent",
+            post(json!({ "agentId": agent, "message": "  " })),
+        ),
         ("a NUL", post(json!({ "agentId": agent, "message": "a\0b" }))),
-        ("too long", post(json!({ "agentId": agent, "message": "é".repeat(32_001) }))),
+        (
+            "too long",
+            post(json!({ "agentId": agent, "message": "é".repeat(32_001) })),
+        ),
         ("an agent's name", post(json!({ "agentId": "Atlas", "message": "Hi" }))),
-        ("a channel's name", post(json!({ "agentId": agent, "channelId": "general", "message": "Hi" }))),
-        ("a workspace's name", post(json!({ "agentId": agent, "workspaceId": "Lab", "message": "Hi" }))),
-        ("a room's name", post(json!({ "agentId": agent, "roomId": "Lab", "message": "Hi" }))),
-        ("a guild's name", post(json!({ "agentId": agent, "channelId": discord_channel, "guildId": "x", "message": "Hi" }))),
-        ("an author's name", post(json!({ "agentId": agent, "channelId": discord_channel, "authorId": "x", "message": "Hi" }))),
-        ("Discord without an agent", post(json!({ "channelId": discord_channel, "message": "Hi" }))),
+        (
+            "a channel's name",
+            post(json!({ "agentId": agent, "channelId": "general", "message": "Hi" })),
+        ),
+        (
+            "a workspace's name",
+            post(json!({ "agentId": agent, "workspaceId": "Lab", "message": "Hi" })),
+        ),
+        (
+            "a room's name",
+            post(json!({ "agentId": agent, "roomId": "Lab", "message": "Hi" })),
+        ),
+        (
+            "a guild's name",
+            post(json!({ "agentId": agent, "channelId": discord_channel, "guildId": "x", "message": "Hi" })),
+        ),
+        (
+            "an author's name",
+            post(json!({ "agentId": agent, "channelId": discord_channel, "authorId": "x", "message": "Hi" })),
+        ),
+        (
+            "Discord without an agent",
+            post(json!({ "channelId": discord_channel, "message": "Hi" })),
+        ),
     ]);
 
     assert_snapshot!(answers.await, @r#"
@@ -286,7 +377,11 @@ async fn the_longest_message_is_taken() {
     let channel = user.workspace("Lab").await.channel("general").await;
     let longest = "é".repeat(32_000);
 
-    let response = stack.post(CHAT).bearer(&user.token).json(&json!({ "channelId": channel.id, "message": longest })).await;
+    let response = stack
+        .post(CHAT)
+        .bearer(&user.token)
+        .json(&json!({ "channelId": channel.id, "message": longest }))
+        .await;
 
     assert_snapshot!(response.status(), @"200 OK");
     assert_eq!(stack.db().transcript(channel.id).await, [format!("Ada: {longest}")]);
@@ -298,9 +393,17 @@ async fn a_body_that_is_too_large_is_refused_whether_its_length_is_said_or_not()
     let user = stack.user().await;
     let body = json!({ "message": "a".repeat(256 * 1024) }).to_string();
     let chunks = body.as_bytes().chunks(16 * 1024).map(<[u8]>::to_vec).collect();
-    let post = || stack.post(CHAT).bearer(&user.token).header("content-type", "application/json");
+    let post = || {
+        stack
+            .post(CHAT)
+            .bearer(&user.token)
+            .header("content-type", "application/json")
+    };
 
-    let answers = answers([("its length is said", post().body(body.clone())), ("in chunks", post().chunked_body(chunks))]);
+    let answers = answers([
+        ("its length is said", post().body(body.clone())),
+        ("in chunks", post().chunked_body(chunks)),
+    ]);
 
     assert_snapshot!(answers.await, @r#"
     [its length is said]
@@ -316,7 +419,13 @@ async fn a_body_that_is_too_large_is_refused_whether_its_length_is_said_or_not()
 async fn a_body_of_another_media_type_is_refused() {
     let stack = Stack::shared().await;
     let user = stack.user().await;
-    let post = |media_type: &'static str| stack.post(CHAT).bearer(&user.token).header("content-type", media_type).body("message=Hi");
+    let post = |media_type: &'static str| {
+        stack
+            .post(CHAT)
+            .bearer(&user.token)
+            .header("content-type", media_type)
+            .body("message=Hi")
+    };
 
     let answers = answers([
         ("a form", post("application/x-www-form-urlencoded")),
@@ -344,8 +453,18 @@ async fn json_is_taken_under_each_name_that_clients_give_it() {
     let channel = user.workspace("Lab").await.channel("general").await;
     let body = json!({ "channelId": channel.id, "message": "Hi" }).to_string();
 
-    for media_type in ["application/json; charset=utf-8", "Application/JSON", "application/vnd.api+json", "text/plain;charset=UTF-8"] {
-        let response = stack.post(CHAT).bearer(&user.token).header("content-type", media_type).body(body.clone()).await;
+    for media_type in [
+        "application/json; charset=utf-8",
+        "Application/JSON",
+        "application/vnd.api+json",
+        "text/plain;charset=UTF-8",
+    ] {
+        let response = stack
+            .post(CHAT)
+            .bearer(&user.token)
+            .header("content-type", media_type)
+            .body(body.clone())
+            .await;
 
         assert_eq!(response.status(), 200, "{media_type}: {response}");
     }
@@ -360,7 +479,11 @@ async fn an_idempotency_key_that_is_none_is_refused() {
     let too_long = "k".repeat(256);
     let post = |key: &[u8]| {
         let body = json!({ "agentId": "00000000-0000-4000-8000-000000000001", "message": "Hi" });
-        stack.post(CHAT).bearer(&user.token).header("idempotency-key", key).json(&body)
+        stack
+            .post(CHAT)
+            .bearer(&user.token)
+            .header("idempotency-key", key)
+            .json(&body)
     };
 
     let answers = answers([

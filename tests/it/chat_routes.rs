@@ -35,7 +35,12 @@ async fn another_method_is_refused_with_those_that_are_allowed() {
 
     let mut answers = String::new();
     for (method, path) in cases {
-        writeln!(answers, "[{method} {path}]\n{}", stack.request(method.clone(), &path).await).unwrap();
+        writeln!(
+            answers,
+            "[{method} {path}]\n{}",
+            stack.request(method.clone(), &path).await
+        )
+        .unwrap();
     }
 
     assert_snapshot!(answers, @r#"
@@ -129,7 +134,11 @@ async fn a_function_that_is_not_written_yet_is_healthy_and_says_so_elsewhere() {
         let preflight = stack.request(Method::OPTIONS, base).await;
         let refusals = [stack.post(base).await, stack.get(&format!("{base}/some/path")).await];
 
-        assert_eq!(health.to_string(), "200 OK\n{\"status\":\"healthy\",\"timestamp\":\"[time]\"}", "{base}");
+        assert_eq!(
+            health.to_string(),
+            "200 OK\n{\"status\":\"healthy\",\"timestamp\":\"[time]\"}",
+            "{base}"
+        );
         assert_eq!(preflight.to_string(), "200 OK\nok", "{base}");
         for refusal in refusals {
             insta::allow_duplicates! {

@@ -8,7 +8,10 @@ use crate::chat_support::{CHAT, ask};
 
 /// Events as lines of type and data.
 fn shown(events: &[Event]) -> String {
-    events.iter().map(|event| format!("{}: {}\n", event.kind(), event.redacted())).collect()
+    events
+        .iter()
+        .map(|event| format!("{}: {}\n", event.kind(), event.redacted()))
+        .collect()
 }
 
 #[tokio::test]
@@ -22,7 +25,8 @@ async fn a_stream_begins_with_the_stored_message_and_ends_with_the_stored_reply(
     let events = stream.rest().await;
 
     assert_snapshot!(status, @"200 OK");
-    let said = ["content-type", "cache-control", "x-accel-buffering", "ratelimit-policy"].map(|name| headers[name].to_str().unwrap());
+    let said = ["content-type", "cache-control", "x-accel-buffering", "ratelimit-policy"]
+        .map(|name| headers[name].to_str().unwrap());
     assert_snapshot!(said.join("\n"), @r#"
     text/event-stream
     no-cache, no-transform
@@ -46,7 +50,10 @@ async fn a_stream_begins_with_the_stored_message_and_ends_with_the_stored_reply(
         )
         .await;
     let (started, completed) = (events[0].data(), events.last().unwrap().data());
-    assert_eq!(json!(stored), json!([started["userMessageId"], completed["agentMessageId"]]));
+    assert_eq!(
+        json!(stored),
+        json!([started["userMessageId"], completed["agentMessageId"]])
+    );
     assert_eq!(started["turnId"], completed["turnId"]);
 }
 
@@ -73,8 +80,11 @@ async fn the_text_comes_piece_by_piece_and_is_the_reply() {
 
     let events = ask(stack, &user, &agent, "Grüße, 世界 🎉").events().await.rest().await;
 
-    let pieces: Vec<&str> =
-        events.iter().filter(|event| event.kind() == "delta").map(|event| event.data()["text"].as_str().unwrap()).collect();
+    let pieces: Vec<&str> = events
+        .iter()
+        .filter(|event| event.kind() == "delta")
+        .map(|event| event.data()["text"].as_str().unwrap())
+        .collect();
     assert!(pieces.len() > 3, "{pieces:?}");
     assert_eq!(pieces.concat(), "You said: Grüße, 世界 🎉 größer ✓ 🙂");
     assert_eq!(events.last().unwrap().data()["reply"], pieces.concat());
@@ -178,7 +188,10 @@ async fn a_cut_reply_ends_the_stream_with_an_error_that_carries_what_was_stored(
     delta: {"text":" said"}
     error: {"code":"reply_interrupted","error":"The reply was interrupted. What arrived is stored.","message":"The reply was interrupted. What arrived is stored.","request_id":"[request id]","response":{"agent":{"id":"[id]","name":"Atlas"},"agentId":"[id]","agentMessageId":"[id]","agentName":"Atlas","finishReason":"interrupted","message":"You said","model":"stand-in-cut","partial":true,"reply":"You said","turnId":"[id]","usage":{"estimated":true,"inputTokens":24,"outputTokens":3,"totalTokens":27},"userMessageId":"[id]"},"status":502}
     "#);
-    assert_eq!(stack.db().direct_transcript(user.id, agent.id).await, ["Ada: Hello", "Atlas: You said [partial]"]);
+    assert_eq!(
+        stack.db().direct_transcript(user.id, agent.id).await,
+        ["Ada: Hello", "Atlas: You said [partial]"]
+    );
 }
 
 #[tokio::test]
@@ -191,9 +204,15 @@ async fn a_slow_client_gets_all_of_a_long_reply() {
     let mut stream = ask(&stack, &user, &agent, &message).events().await;
     assert_eq!(stream.next().await.unwrap().kind(), "started");
     // Longer than all queues on the way hold, so that the sender has to wait for this client.
-    eventually("the model was asked", DEADLINE, async || !stack.openai().received_with(message.trim()).is_empty()).await;
+    eventually("the model was asked", DEADLINE, async || {
+        !stack.openai().received_with(message.trim()).is_empty()
+    })
+    .await;
     let events = stream.rest().await;
 
     assert_eq!(events.last().unwrap().kind(), "completed");
-    assert_eq!(events.last().unwrap().data()["reply"], format!("You said: {}", message.trim()));
+    assert_eq!(
+        events.last().unwrap().data()["reply"],
+        format!("You said: {}", message.trim())
+    );
 }

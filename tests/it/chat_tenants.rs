@@ -65,7 +65,11 @@ async fn anothers_ids_are_not_found_and_leave_no_trace() {
             json!({ "agentId": eves_agent, "channelId": eves_channel, "workspaceId": adas_workspace }),
             json!({ "agentId": eves_agent, "channelId": eves_channel, "workspaceId": NOBODYS }),
         ),
-        ("channel, without an agent", json!({ "channelId": adas_channel }), json!({ "channelId": NOBODYS })),
+        (
+            "channel, without an agent",
+            json!({ "channelId": adas_channel }),
+            json!({ "channelId": NOBODYS }),
+        ),
         (
             "room of my channel, without an agent",
             json!({ "channelId": eves_channel, "roomId": adas_workspace }),
@@ -136,8 +140,15 @@ async fn one_key_of_two_users_names_two_requests() {
     let (ada, eve) = (stack.user().await, stack.user_named("Eve").await);
     let (atlas, echo) = (ada.agent("Atlas").await, eve.agent("Echo").await);
 
-    let adas = crate::chat_support::ask(stack, &ada, &atlas, "Mine").idempotency_key("the same").await;
-    let eves = crate::chat_support::ask(stack, &eve, &echo, "Mine too").idempotency_key("the same").await;
+    let adas = crate::chat_support::ask(stack, &ada, &atlas, "Mine")
+        .idempotency_key("the same")
+        .await;
+    let eves = crate::chat_support::ask(stack, &eve, &echo, "Mine too")
+        .idempotency_key("the same")
+        .await;
 
-    assert_eq!((adas.field("reply"), eves.field("reply")), ("You said: Mine".into(), "You said: Mine too".into()));
+    assert_eq!(
+        (adas.field("reply"), eves.field("reply")),
+        ("You said: Mine".into(), "You said: Mine too".into())
+    );
 }

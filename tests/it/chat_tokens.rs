@@ -23,7 +23,12 @@ impl Project {
         let stack = Stack::beside_shared(StackOptions::default().set("supabase_origin", jwks.origin())).await;
         let user = stack.user().await;
         let agent = user.agent("Atlas").await;
-        Self { stack, jwks, user, agent }
+        Self {
+            stack,
+            jwks,
+            user,
+            agent,
+        }
     }
 
     /// The same project in an application that has not seen any key yet.
@@ -45,7 +50,10 @@ impl Project {
                          SET attempted_at = attempted_at - make_interval(secs => $2),
                              fetched_at = fetched_at - make_interval(secs => $2)
                          WHERE url = $1";
-        assert_eq!(self.stack.db().execute(statement, &[&self.jwks.url(), &seconds]).await, 1);
+        assert_eq!(
+            self.stack.db().execute(statement, &[&self.jwks.url(), &seconds]).await,
+            1
+        );
     }
 }
 
@@ -60,7 +68,11 @@ async fn tokens_of_published_keys_prove_their_user() {
         assert_eq!(response.status(), 200, "{:?}: {response}", signer.kid());
     }
 
-    let said = project.stack.db().direct_transcript(project.user.id, project.agent.id).await;
+    let said = project
+        .stack
+        .db()
+        .direct_transcript(project.user.id, project.agent.id)
+        .await;
     assert_eq!(said.len(), 4, "{said:?}");
     assert_eq!(project.jwks.fetches(), 1);
     assert_eq!(project.jwks.complaints(), Vec::<String>::new());
@@ -73,7 +85,11 @@ async fn a_published_key_verifies_only_its_own_algorithm() {
     let public_key = serde_json::to_string(&elliptic.jwk().unwrap()).unwrap();
 
     // The same key id on another algorithm's signature, and the public key as a shared secret.
-    for impostor in [Signer::rs256("one").unwrap(), Signer::es256("one").unwrap(), Signer::hs256(&public_key)] {
+    for impostor in [
+        Signer::rs256("one").unwrap(),
+        Signer::es256("one").unwrap(),
+        Signer::hs256(&public_key),
+    ] {
         let response = project.ask(&impostor).await;
 
         insta::allow_duplicates! {
@@ -89,12 +105,16 @@ async fn a_published_key_verifies_only_its_own_algorithm() {
 #[tokio::test]
 async fn a_project_without_a_shared_secret_takes_no_token_of_one() {
     let jwks = JwksWorld::start(&[]).await.unwrap();
-    let options = StackOptions::default().set("supabase_origin", jwks.origin()).set("jwt_secret", "");
+    let options = StackOptions::default()
+        .set("supabase_origin", jwks.origin())
+        .set("jwt_secret", "");
     let stack = Stack::beside_shared(options).await;
     let user = stack.user().await;
 
     for secret in ["", "secret", stack.jwt_secret()] {
-        let token = Signer::hs256(secret).sign(&user.claims().issued_by(jwks.issuer())).unwrap();
+        let token = Signer::hs256(secret)
+            .sign(&user.claims().issued_by(jwks.issuer()))
+            .unwrap();
         let response = stack.post(CHAT).bearer(&token).await;
 
         assert_eq!(response.status(), 401, "{secret:?}: {response}");

@@ -640,5 +640,19 @@ async fn a_hole_would_be_found() {
     let found = holes(&client).await;
 
     let found: BTreeSet<_> = found.iter().map(|hole| hole.split(':').next().unwrap()).collect();
-    assert_snapshot!(found.into_iter().collect::<Vec<_>>().join("\n"), @"");
+    assert_snapshot!(found.into_iter().collect::<Vec<_>>().join("\n"), @r#"
+    a user without an id may DELETE FROM public.datastores
+    a user without an id may INSERT a copy INTO public.chat_channels
+    a user without an id may SELECT concat_ws('/', id) FROM public.workspaces
+    a user without an id may UPDATE public.teams SET "description" = DEFAULT
+    a user without an id may UPDATE public.teams SET "name" = DEFAULT
+    another user may DELETE FROM public.datastores
+    another user may INSERT a copy INTO public.chat_channels
+    another user may INSERT a row of its own INTO public.chat_channels
+    another user may SELECT concat_ws('/', id) FROM public.workspaces
+    another user may UPDATE public.teams SET "description" = DEFAULT
+    another user may UPDATE public.teams SET "name" = DEFAULT
+    the login role may SELECT concat_ws('/', id) FROM app.jobs
+    who did not sign in may SELECT concat_ws('/', id) FROM public.profiles
+    "#);
 }

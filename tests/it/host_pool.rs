@@ -4,16 +4,14 @@
 //! The probe component of `tests/probe` is the application. Everything here needs nothing of the database but a login.
 
 use agentopia_host::{Host, HostOptions, LogSink, MemoryLog, PoolMode, Statistics};
+use agentopia_tests::{DEADLINE, database_url, eventually};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use uuid::Uuid;
-
-/// How long a test waits for something that must come.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The probe, built once.
 fn probe() -> &'static Path {
@@ -34,7 +32,7 @@ fn probe() -> &'static Path {
             .flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default())
             .filter_map(|name| name.as_str().map(PathBuf::from))
             .find(|path| path.ends_with("host_probe.wasm"))
-            .expect("a file host_probe.wasm")
+            .unwrap()
     })
 }
 
@@ -123,10 +121,9 @@ impl ProbeApp {
     /// The only value that a statement answers, as Rust prints it.
     async fn value(&self, statement: &str, params: Value) -> String {
         let answer = self.query(statement, params).await;
-        let value = answer
-            .pointer("/rows/0/0")
-            .unwrap_or_else(|| panic!("{statement}: {answer}"));
-        value.as_str().unwrap().to_owned()
+        let value = answer.pointer("/rows/0/0").and_then(Value::as_str);
+        assert!(value.is_some(), "{statement}: {answer}");
+        value.unwrap().to_owned()
     }
 
     fn exchanges(&self) -> u64 {
@@ -143,18 +140,26 @@ async fn outside(database_url: &str) -> tokio_postgres::Client {
     client
 }
 
-/// A table of a name that nobody else has.
-async fn table(database: &tokio_postgres::Client, columns: &str) -> String {
-    let name = format!("probe_{}", Uuid::new_v4().simple());
-    database
-        .batch_execute(&format!("CREATE UNLOGGED TABLE {name} ({columns})"))
-        .await
-        .unwrap();
-    name
+/// A name that nobody else has.
+fn unique_name() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    format!("probe_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A new table, in a schema of its own.
+async fn table(database: &tokio_postgres::Client) -> String {
+    let schema = unique_name();
+    let statements = format!("CREATE SCHEMA {schema}; CREATE UNLOGGED TABLE {schema}.rows (number int)");
+    database.batch_execute(&statements).await.unwrap();
+    format!("{schema}.rows")
 }
 
 async fn drop_table(database: &tokio_postgres::Client, table: &str) {
-    database.batch_execute(&format!("DROP TABLE {table}")).await.unwrap();
+    let (schema, _) = table.split_once('.').unwrap();
+    database
+        .batch_execute(&format!("DROP SCHEMA {schema} CASCADE"))
+        .await
+        .unwrap();
 }
 
 async fn rows(database: &tokio_postgres::Client, table: &str) -> i64 {
@@ -165,28 +170,19 @@ async fn rows(database: &tokio_postgres::Client, table: &str) -> i64 {
         .get(0)
 }
 
-/// Waits until a condition holds.
-async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
-    let begun = Instant::now();
-    while !condition().await {
-        assert!(begun.elapsed() < DEADLINE, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 #[tokio::test]
 async fn transaction_left_open_by_a_trap_does_not_reach_the_next_request() {
-    transaction_left_open_is_rolled_back(&crate::database_url().await, "/begin-and-trap", 500).await;
+    transaction_left_open_is_rolled_back(&database_url().await, "/begin-and-trap", 500).await;
 }
 
 #[tokio::test]
 async fn transaction_left_open_by_a_return_does_not_reach_the_next_request() {
-    transaction_left_open_is_rolled_back(&crate::database_url().await, "/begin-and-return", 200).await;
+    transaction_left_open_is_rolled_back(&database_url().await, "/begin-and-return", 200).await;
 }
 
 async fn transaction_left_open_is_rolled_back(database_url: &str, path: &str, status: u16) {
     let database = outside(database_url).await;
-    let table = table(&database, "number int").await;
+    let table = table(&database).await;
     let app = ProbeApp::start(database_url, PoolMode::Isolated).await;
     let insert = json!({ "statement": format!("INSERT INTO {table} VALUES (1)") });
 
@@ -205,7 +201,7 @@ async fn transaction_left_open_is_rolled_back(database_url: &str, path: &str, st
 
 #[tokio::test]
 async fn failed_transaction_does_not_reach_the_next_request() {
-    let app = ProbeApp::start(&crate::database_url().await, PoolMode::Isolated).await;
+    let app = ProbeApp::start(&database_url().await, PoolMode::Isolated).await;
 
     let failed = app
         .post("/begin-and-return", json!({ "statement": "SELECT 1 / 0" }))
@@ -217,7 +213,7 @@ async fn failed_transaction_does_not_reach_the_next_request() {
 
 #[tokio::test]
 async fn pool_of_spin_leaks_an_open_transaction() {
-    let app = ProbeApp::start(&crate::database_url().await, PoolMode::Spin).await;
+    let app = ProbeApp::start(&database_url().await, PoolMode::Spin).await;
 
     app.post("/begin-and-return", json!({ "statement": "SELECT 1" })).await;
 
@@ -226,12 +222,12 @@ async fn pool_of_spin_leaks_an_open_transaction() {
 
 #[tokio::test]
 async fn session_is_as_new_for_each_request_in_isolated_mode() {
-    session_is_as_new(&crate::database_url().await, PoolMode::Isolated).await;
+    session_is_as_new(&database_url().await, PoolMode::Isolated).await;
 }
 
 #[tokio::test]
 async fn session_is_as_new_for_each_request_in_spin_mode() {
-    session_is_as_new(&crate::database_url().await, PoolMode::Spin).await;
+    session_is_as_new(&database_url().await, PoolMode::Spin).await;
 }
 
 async fn session_is_as_new(database_url: &str, pool: PoolMode) {
@@ -273,7 +269,7 @@ async fn session_is_as_new(database_url: &str, pool: PoolMode) {
 
 #[tokio::test]
 async fn repeated_statement_is_one_exchange() {
-    let url = crate::database_url().await;
+    let url = database_url().await;
     let isolated = ProbeApp::start(&url, PoolMode::Isolated).await;
     let spin = ProbeApp::start(&url, PoolMode::Spin).await;
 
@@ -295,9 +291,9 @@ async fn repeated_statement_is_one_exchange() {
 
 #[tokio::test]
 async fn prepared_statement_survives_what_happens_to_it() {
-    let url = crate::database_url().await;
+    let url = database_url().await;
     let database = outside(&url).await;
-    let table = table(&database, "number int").await;
+    let table = table(&database).await;
     let app = ProbeApp::start(&url, PoolMode::Isolated).await;
     let select = format!("SELECT * FROM {table}");
     database
@@ -321,12 +317,12 @@ async fn prepared_statement_survives_what_happens_to_it() {
 
 #[tokio::test]
 async fn connection_that_the_server_closed_is_replaced_in_isolated_mode() {
-    closed_connection_is_replaced(&crate::database_url().await, PoolMode::Isolated).await;
+    closed_connection_is_replaced(&database_url().await, PoolMode::Isolated).await;
 }
 
 #[tokio::test]
 async fn connection_that_the_server_closed_is_replaced_in_spin_mode() {
-    closed_connection_is_replaced(&crate::database_url().await, PoolMode::Spin).await;
+    closed_connection_is_replaced(&database_url().await, PoolMode::Spin).await;
 }
 
 async fn closed_connection_is_replaced(database_url: &str, pool: PoolMode) {
@@ -343,7 +339,7 @@ async fn closed_connection_is_replaced(database_url: &str, pool: PoolMode) {
         .execute("SELECT pg_terminate_backend($1)", &[&pid])
         .await
         .unwrap();
-    eventually("the backend's end", async || {
+    eventually("the backend's end", DEADLINE, async || {
         let alive = database
             .query("SELECT 1 FROM pg_stat_activity WHERE pid = $1", &[&pid])
             .await
@@ -352,7 +348,7 @@ async fn closed_connection_is_replaced(database_url: &str, pool: PoolMode) {
     })
     .await;
 
-    eventually("an answer over a new connection", async || {
+    eventually("an answer over a new connection", DEADLINE, async || {
         app.query("SELECT 1", json!([])).await["rows"] == json!([["DbValue::Int32(1)"]])
     })
     .await;
@@ -361,7 +357,7 @@ async fn closed_connection_is_replaced(database_url: &str, pool: PoolMode) {
 
 #[tokio::test]
 async fn statement_abandoned_by_a_time_limit_does_not_hold_up_the_next_request() {
-    let app = ProbeApp::start_with(&crate::database_url().await, |options| {
+    let app = ProbeApp::start_with(&database_url().await, |options| {
         options.max_connections = 1;
         options.request_timeout = Some(Duration::from_millis(300));
     })
@@ -375,7 +371,7 @@ async fn statement_abandoned_by_a_time_limit_does_not_hold_up_the_next_request()
     );
 
     // Its instance lives a little longer than its answer, and the connection with it.
-    eventually("a connection", async || {
+    eventually("a connection", DEADLINE, async || {
         app.post("/query", json!({ "statement": "SELECT 1" })).await.status() == 200
     })
     .await;
@@ -383,25 +379,25 @@ async fn statement_abandoned_by_a_time_limit_does_not_hold_up_the_next_request()
 
 #[tokio::test]
 async fn work_after_the_response_reaches_the_database() {
-    let url = crate::database_url().await;
+    let url = database_url().await;
     let database = outside(&url).await;
-    let table = table(&database, "number int").await;
+    let table = table(&database).await;
     let app = ProbeApp::start(&url, PoolMode::Isolated).await;
 
     let insert = json!({ "statement": format!("INSERT INTO {table} VALUES (1)") });
     assert_eq!(app.post("/after-response?ms=200", insert).await.status(), 202);
 
     assert_eq!(rows(&database, &table).await, 0);
-    eventually("the row", async || rows(&database, &table).await == 1).await;
+    eventually("the row", DEADLINE, async || rows(&database, &table).await == 1).await;
     drop_table(&database, &table).await;
 }
 
 #[tokio::test]
 async fn killed_host_leaves_no_connection() {
-    let url = crate::database_url().await;
+    let url = database_url().await;
     let database = outside(&url).await;
     let app = ProbeApp::start(&url, PoolMode::Isolated).await;
-    let name = format!("probe-{}", Uuid::new_v4().simple());
+    let name = unique_name();
     let address = format!(
         "{url}{}application_name={name}",
         if url.contains('?') { '&' } else { '?' }
@@ -418,12 +414,12 @@ async fn killed_host_leaves_no_connection() {
 
     app.host.kill();
 
-    eventually("the connection's end", async || connected().await == 0).await;
+    eventually("the connection's end", DEADLINE, async || connected().await == 0).await;
 }
 
 #[tokio::test]
 async fn many_requests_share_few_connections() {
-    let app = ProbeApp::start_with(&crate::database_url().await, |options| options.max_connections = 4).await;
+    let app = ProbeApp::start_with(&database_url().await, |options| options.max_connections = 4).await;
 
     let answers =
         futures::future::join_all((0..64).map(|_| app.query("SELECT pg_sleep(0.005)::text", json!([])))).await;
@@ -441,7 +437,7 @@ async fn many_requests_share_few_connections() {
 
 #[tokio::test]
 async fn long_result_streams_to_its_end_and_may_be_left() {
-    let app = ProbeApp::start(&crate::database_url().await, PoolMode::Isolated).await;
+    let app = ProbeApp::start(&database_url().await, PoolMode::Isolated).await;
 
     let answer = app
         .query("SELECT n FROM generate_series(1, 10000) AS n", json!([]))
@@ -459,7 +455,7 @@ async fn long_result_streams_to_its_end_and_may_be_left() {
 
 #[tokio::test]
 async fn values_reach_the_guest_as_in_spin() {
-    let app = ProbeApp::start(&crate::database_url().await, PoolMode::Isolated).await;
+    let app = ProbeApp::start(&database_url().await, PoolMode::Isolated).await;
     let rows = [
         ("true", "DbValue::Boolean(true)"),
         ("1::smallint", "DbValue::Int16(1)"),
@@ -530,7 +526,7 @@ async fn values_reach_the_guest_as_in_spin() {
 
 #[tokio::test]
 async fn jsonb_passes_through_the_hosts_json() {
-    let app = ProbeApp::start(&crate::database_url().await, PoolMode::Isolated).await;
+    let app = ProbeApp::start(&database_url().await, PoolMode::Isolated).await;
 
     let answer = app
         .value("SELECT $1::jsonb", json!([{ "jsonb": "{\"b\": 12.10, \"a\": null}" }]))
@@ -542,7 +538,7 @@ async fn jsonb_passes_through_the_hosts_json() {
 
 #[tokio::test]
 async fn parameters_reach_postgres() {
-    let app = ProbeApp::start(&crate::database_url().await, PoolMode::Isolated).await;
+    let app = ProbeApp::start(&database_url().await, PoolMode::Isolated).await;
     let rows = [
         ("bool", json!({ "boolean": true }), "true"),
         ("smallint", json!({ "int16": -2 }), "-2"),
@@ -597,7 +593,7 @@ async fn parameters_reach_postgres() {
 
 #[tokio::test]
 async fn raised_error_reaches_the_guest_with_its_fields() {
-    let app = ProbeApp::start(&crate::database_url().await, PoolMode::Isolated).await;
+    let app = ProbeApp::start(&database_url().await, PoolMode::Isolated).await;
     let raise = "DO $$ BEGIN RAISE EXCEPTION 'no such agent' USING ERRCODE = 'PT404', DETAIL = 'a detail', HINT = 'a hint'; END $$";
 
     let answer = app.query(raise, json!([])).await;
@@ -614,7 +610,7 @@ async fn raised_error_reaches_the_guest_with_its_fields() {
 
 #[tokio::test]
 async fn mistakes_have_the_error_that_spin_gives() {
-    let url = crate::database_url().await;
+    let url = database_url().await;
     let app = ProbeApp::start(&url, PoolMode::Isolated).await;
 
     let syntax = app.query("SELEC 1", json!([])).await;
@@ -638,7 +634,7 @@ async fn mistakes_have_the_error_that_spin_gives() {
 
 #[tokio::test]
 async fn connections_that_are_not_there_or_not_allowed_fail() {
-    let app = ProbeApp::start(&crate::database_url().await, PoolMode::Isolated).await;
+    let app = ProbeApp::start(&database_url().await, PoolMode::Isolated).await;
     let at = async |address: &str| {
         let response = app
             .post("/query", json!({ "statement": "SELECT 1", "address": address }))

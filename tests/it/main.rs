@@ -1,5 +1,10 @@
 //! The black-box tests: over HTTP to the built components, then rows in Postgres and what the worlds saw; and the project's own rules.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in tests a panic is the report")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in tests a panic is the report"
+)]
 
 mod chat_access;
 mod chat_idempotency;

@@ -66,7 +66,7 @@ fn routes() -> Vec<(String, String)> {
 fn named(template: &str) -> Vec<&str> {
     let after_braces = template.split("{{").skip(1);
     after_braces
-        .map(|rest| rest.split_once("}}").expect("a template is closed").0.trim())
+        .map(|rest| rest.split_once("}}").unwrap().0.trim())
         .collect()
 }
 

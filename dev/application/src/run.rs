@@ -15,6 +15,10 @@ use crate::{Settings, checkout, manifest};
 /// How long Spin may take until it serves; it compiles the components first.
 const SPIN_START_LIMIT: Duration = Duration::from_secs(180);
 
+/// Runs Spin until it ends or our end of the pipe closes, by our will or by our death. Spin's own processes are ended with it:
+/// `spin up` leaves the one that serves behind when it is killed.
+const SPIN_GUARDIAN: &str = r#"("$0" "$@" </dev/null; kill -KILL 0) & read -r _; kill -KILL 0"#;
+
 /// What runs the components.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Runner {
@@ -112,9 +116,11 @@ impl Application {
     async fn start_spin(spin: PathBuf, options: ApplicationOptions) -> anyhow::Result<Self> {
         let port = if options.port == 0 { free_port()? } else { options.port };
         let address = loopback(port);
-        let mut command = Command::new(&spin);
+        let mut command = Command::new("/bin/sh");
         command
             .current_dir(checkout())
+            .args(["-c", SPIN_GUARDIAN])
+            .arg(&spin)
             .args(["up", "--quiet", "--from"])
             .arg(manifest())
             .args([
@@ -123,9 +129,9 @@ impl Application {
                 "--max-instance-concurrent-reuse-count",
                 "1",
             ])
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .kill_on_drop(true);
+            .process_group(0);
         if let LogSink::File(folder) = &options.logs {
             command.arg("--log-dir").arg(folder);
         }
@@ -197,8 +203,9 @@ impl Application {
 
 /// Spin drains nothing on a signal, so that its end is always at once.
 async fn end(mut child: Child) {
+    drop(child.stdin.take());
     // It has ended already if this fails.
-    let _ended = child.kill().await;
+    let _ended = child.wait().await;
 }
 
 fn loopback(port: u16) -> SocketAddr {

@@ -12,7 +12,7 @@ mod test;
 mod token;
 mod up;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use agentopia_application::{Target, add_wasm_target, build};
@@ -109,7 +109,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
 
 /// The default folder is the checkout's, wherever in it the command is run; another is taken as it is written.
 fn in_checkout(data: PathBuf) -> PathBuf {
-    if data == PathBuf::from(DATA) {
+    if data == Path::new(DATA) {
         agentopia_application::checkout().join(data)
     } else {
         data

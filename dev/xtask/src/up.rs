@@ -73,7 +73,9 @@ impl Running {
         }
 
         let mut settings = Settings::default();
-        settings.database(&postgres.functions_url())?.set("jwt_secret", postgres.secrets().jwt_secret());
+        settings
+            .database(&postgres.functions_url())?
+            .set("jwt_secret", postgres.secrets().jwt_secret());
         if !is_ours {
             supabase_tokens(&mut settings);
         }

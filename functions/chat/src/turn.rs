@@ -318,7 +318,9 @@ fn history_message(row: &HistoryRow) -> HistoryMessage {
             let id = row.sender_id.as_deref().and_then(|id| id.parse::<AgentId>().ok());
             Speaker::Agent(id, row.sender_name.clone())
         }
-        SenderKind::User | SenderKind::Outside | SenderKind::System => Speaker::Person(row.sender_name.clone()),
+        SenderKind::User | SenderKind::System => Speaker::Person(row.sender_name.clone()),
+        // Most are known by their id alone, as the author of a message from outside is.
+        SenderKind::Outside => Speaker::Person(row.sender_name.clone().or_else(|| row.sender_id.clone())),
     };
     HistoryMessage {
         speaker,

@@ -10,5 +10,8 @@ use axum::Router;
 ///
 /// None: the function has no settings yet.
 pub async fn router() -> Result<Router, SettingsError> {
-    Ok(unwritten::router(&["/functions/v1/heartbeat", "/functions/v1/dtma/heartbeat"]))
+    Ok(unwritten::router(&[
+        "/functions/v1/heartbeat",
+        "/functions/v1/dtma/heartbeat",
+    ]))
 }

@@ -50,7 +50,10 @@ pub enum Kind {
 
 /// A refusal or failure on its way to the client.
 #[derive(Clone, Debug)]
-pub struct ApiError {
+pub struct ApiError(Box<Details>);
+
+#[derive(Clone, Debug)]
+struct Details {
     kind: Kind,
     code: Cow<'static, str>,
     message: Cow<'static, str>,
@@ -73,7 +76,7 @@ struct Envelope<'a> {
 impl ApiError {
     /// An error with a stable `code` (snake_case) for programs and a `message` for people.
     pub fn new(kind: Kind, code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
+        Self(Box::new(Details {
             kind,
             code: code.into(),
             message: message.into(),
@@ -81,13 +84,13 @@ impl ApiError {
             retry_after: None,
             headers: Vec::new(),
             cause: None,
-        }
+        }))
     }
 
     /// An input field that is not what it must be; the message begins with the field's name.
     pub fn invalid_field(field: &str, problem: impl std::fmt::Display) -> Self {
         let mut error = Self::new(Kind::Invalid, "invalid_field", format!("{field} {problem}."));
-        error.field = Some(field.to_owned());
+        error.0.field = Some(field.to_owned());
         error
     }
 
@@ -115,40 +118,40 @@ impl ApiError {
     /// Adds what only the log may know.
     #[must_use]
     pub fn because(mut self, cause: impl Into<String>) -> Self {
-        self.cause = Some(cause.into());
+        self.0.cause = Some(cause.into());
         self
     }
 
     /// Adds when it is worth trying again.
     #[must_use]
     pub fn retry_after(mut self, pause: Duration) -> Self {
-        self.retry_after = Some(pause);
+        self.0.retry_after = Some(pause);
         self
     }
 
     /// Adds a response header.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: String) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
     }
 
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &str {
-        &self.code
+        &self.0.code
     }
 
     /// The text for people.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// When it is worth trying again, in whole seconds.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        self.retry_after.map(|pause| {
+        self.0.retry_after.map(|pause| {
             u64::try_from(pause.as_millis().div_ceil(1000))
                 .unwrap_or(u64::MAX)
                 .max(1)
@@ -156,13 +159,13 @@ impl ApiError {
     }
 
     pub(crate) fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+        self.0.cause.as_deref()
     }
 
     /// The status of each kind.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        match self.kind {
+        match self.0.kind {
             Kind::Invalid => StatusCode::BAD_REQUEST,
             Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
             Kind::Forbidden => StatusCode::FORBIDDEN,
@@ -185,11 +188,11 @@ impl ApiError {
     #[must_use]
     pub fn envelope(&self, request_id: &str) -> serde_json::Value {
         serde_json::to_value(Envelope {
-            error: &self.message,
-            message: &self.message,
-            code: &self.code,
+            error: &self.0.message,
+            message: &self.0.message,
+            code: &self.0.code,
             request_id,
-            field: self.field.as_deref(),
+            field: self.0.field.as_deref(),
         })
         .unwrap_or_default()
     }
@@ -203,10 +206,10 @@ impl ApiError {
         if let Some(seconds) = self.retry_after_seconds() {
             headers.insert(RETRY_AFTER, seconds.into());
         }
-        if self.kind == Kind::Unauthenticated {
+        if self.0.kind == Kind::Unauthenticated {
             headers.insert("www-authenticate", HeaderValue::from_static("Bearer"));
         }
-        for (name, value) in &self.headers {
+        for (name, value) in &self.0.headers {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(*name, value);
             }

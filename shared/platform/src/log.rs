@@ -37,7 +37,9 @@ impl Line {
             Level::Error => "error",
         };
         let time = runtime::now().to_rfc3339_opts(SecondsFormat::Millis, true);
-        Self(format!("{{\"time\":\"{time}\",\"level\":\"{level}\",\"event\":\"{event}\""))
+        Self(format!(
+            "{{\"time\":\"{time}\",\"level\":\"{level}\",\"event\":\"{event}\""
+        ))
     }
 
     /// Adds a field. Text is cut to a bounded length.
@@ -85,10 +87,16 @@ mod tests {
 
     #[test]
     fn a_line_is_one_json_object_whatever_the_values_are() {
-        let line = Line::new(Level::Warn, "test").with("text", "a\"b\nc").with("number", 1.5).with_some("none", None::<u8>);
+        let line = Line::new(Level::Warn, "test")
+            .with("text", "a\"b\nc")
+            .with("number", 1.5)
+            .with_some("none", None::<u8>);
         let line: Value = serde_json::from_str(&format!("{}}}", line.0)).unwrap();
 
-        assert_eq!((&line["text"], &line["number"], line.get("none")), (&"a\"b\nc".into(), &1.5.into(), None));
+        assert_eq!(
+            (&line["text"], &line["number"], line.get("none")),
+            (&"a\"b\nc".into(), &1.5.into(), None)
+        );
         assert_eq!((&line["level"], &line["event"]), (&"warn".into(), &"test".into()));
     }
 

@@ -144,7 +144,10 @@ fn finish(mut response: Response, context: &RequestContext, is_preflight: bool) 
 fn allow_browsers(headers: &mut HeaderMap, is_preflight: bool) {
     let answers = [
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (ACCESS_CONTROL_EXPOSE_HEADERS, "x-request-id, retry-after, ratelimit, ratelimit-policy, idempotent-replayed"),
+        (
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            "x-request-id, retry-after, ratelimit, ratelimit-policy, idempotent-replayed",
+        ),
     ];
     let preflight = [
         (

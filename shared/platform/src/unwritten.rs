@@ -7,7 +7,6 @@ use crate::error::{ApiError, Kind};
 use crate::health::get_health;
 
 /// A router that answers `GET <base>/health` and refuses everything else below each base path with 501.
-#[must_use]
 pub fn router(base_paths: &[&str]) -> Router {
     base_paths.iter().fold(Router::new(), |router, base| {
         router

@@ -143,7 +143,9 @@ async fn turn(
 /// Whether a chunk of the provider's stream carries text; its first delta carries a role and an empty text.
 fn has_content(bytes: &[u8]) -> bool {
     const MARK: &[u8] = br#""content":""#;
-    bytes.windows(MARK.len() + 1).any(|window| window.starts_with(MARK) && !window.ends_with(b"\""))
+    bytes
+        .windows(MARK.len() + 1)
+        .any(|window| window.starts_with(MARK) && !window.ends_with(b"\""))
 }
 
 fn contains(bytes: &[u8], mark: &str) -> bool {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 /// The body of the request. Unknown fields are ignored, since old clients send some.
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 pub(crate) struct SendMessageRequest {
     /// What is said.
     message: Option<String>,
