@@ -156,8 +156,8 @@ async fn a_turn_whose_host_died_is_completed_by_a_retry_with_its_key() {
 
     doomed.kill().await;
 
-    let said = format!("Ada: {message}");
-    assert_eq!(shared.db().direct_transcript(user.id, agent.id).await, [said.clone()]);
+    let (said, replied) = (format!("Ada: {message}"), format!("Atlas: You said: {message}"));
+    assert_eq!(shared.db().direct_transcript(user.id, agent.id).await, [said.as_str()]);
     let retry = || ask(shared, &user, &agent, &message).idempotency_key("a key");
     assert_eq!(retry().await.status(), 409, "the lease of the dead still holds");
     let statement =
@@ -165,10 +165,7 @@ async fn a_turn_whose_host_died_is_completed_by_a_retry_with_its_key() {
     shared.db().execute(statement, &[&user.id]).await;
     let completed = retry().await;
     assert_eq!(completed.status(), 200, "{completed}");
-    assert_eq!(
-        shared.db().direct_transcript(user.id, agent.id).await,
-        [said, format!("Atlas: You said: {message}")]
-    );
+    assert_eq!(shared.db().direct_transcript(user.id, agent.id).await, [said, replied]);
     let turns = "SELECT status FROM app.chat_turns WHERE user_id = $1";
     assert_eq!(shared.db().column::<String>(turns, &[&user.id]).await, ["completed"]);
 }

@@ -142,7 +142,7 @@ fn environment() -> Answer {
 }
 
 fn instance() -> Answer {
-    let id = INSTANCE.get_or_init(|| spin_sdk::wasip3::random::random::get_random_u64());
+    let id = INSTANCE.get_or_init(spin_sdk::wasip3::random::random::get_random_u64);
     json_answer(
         StatusCode::OK,
         &json!({ "instance": format!("{id:016x}"), "requests": REQUESTS.load(Ordering::Relaxed) }),
