@@ -216,3 +216,18 @@ async fn a_slow_client_gets_all_of_a_long_reply() {
         format!("You said: {}", message.trim())
     );
 }
+
+#[tokio::test]
+async fn zz_probe() {
+    let stack = Stack::shared().await;
+    let user = stack.user().await;
+    let agent = user.agent("Atlas").model("stand-in-429-always").await;
+    let began = std::time::Instant::now();
+    let mut events = ask(stack, &user, &agent, "Hello").events().await;
+    while let Some(event) = events.next().await {
+        println!("{:?} {} {}", began.elapsed(), event.kind(), event.data());
+    }
+    for line in stack.log("chat").unwrap() {
+        println!("{line}");
+    }
+}

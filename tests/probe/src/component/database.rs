@@ -68,7 +68,10 @@ async fn open(body: &Value) -> Result<Connection, Error> {
         Some(address) => address.to_owned(),
         None => variables::get("database_url").await.unwrap_or_default(),
     };
-    #[expect(clippy::disallowed_methods, reason = "this component tries what platform keeps others from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this component tries what platform keeps others from"
+    )]
     Connection::open(address).await
 }
 
