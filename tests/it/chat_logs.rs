@@ -6,11 +6,14 @@ use serde_json::Value;
 
 use crate::chat_support::{CHAT, ask};
 
+/// Why a test could not look.
+const NOT_OURS: &str = "not checked: Spin keeps the components' logs to itself";
+
 /// The log of a request, or nothing on Spin, whose log is not ours to read.
 #[expect(clippy::print_stderr, reason = "a test that could not look says so")]
 async fn log_of(stack: &Stack, request_id: &str) -> Option<Vec<Value>> {
     if stack.request_log("chat", request_id).is_none() {
-        eprintln!("not checked: Spin keeps the components' logs to itself");
+        eprintln!("{NOT_OURS}");
         return None;
     }
     // A stream's line is written when it has ended, which is after the client has read its last event.
@@ -195,7 +198,9 @@ async fn no_token_no_secret_and_no_word_that_was_said_is_logged() {
         .body(format!("{{\"message\":{said}"))
         .await;
 
-    let Some(lines) = stack.log("chat") else { return };
+    let Some(lines) = stack.log("chat") else {
+        return eprintln!("{NOT_OURS}");
+    };
     let log = lines.join("\n");
     assert!(log.contains(&user.id.to_string()), "the log has these requests");
     let [_, claims, signature] = user.token.split('.').collect::<Vec<_>>().try_into().unwrap();

@@ -1,5 +1,7 @@
 //! `chat` as Server-Sent Events: what comes, in which order, and what becomes of a turn whose listener leaves.
 
+use std::time::Instant;
+
 use agentopia_tests::{DEADLINE, Event, Stack, StackOptions, eventually};
 use insta::assert_snapshot;
 use serde_json::json;
@@ -164,6 +166,23 @@ async fn a_model_that_fails_ends_the_stream_with_a_typed_error() {
 }
 
 #[tokio::test]
+async fn a_silent_stream_does_not_hold_up_a_second_attempt() {
+    let stack = Stack::shared().await;
+    let user = stack.user().await;
+    let agent = user.agent("Atlas").model("stand-in-429").await;
+    let began = Instant::now();
+
+    let events = ask(stack, &user, &agent, "Hello").events().await.rest().await;
+
+    assert_eq!(events.last().unwrap().kind(), "completed");
+    let seconds = began.elapsed().as_secs_f64();
+    assert!(
+        (1.0..4.0).contains(&seconds),
+        "one second, as Retry-After said, and not {seconds}"
+    );
+}
+
+#[tokio::test]
 async fn an_error_says_when_to_try_again_where_that_is_known() {
     let stack = Stack::shared().await;
     let user = stack.user().await;
@@ -215,19 +234,4 @@ async fn a_slow_client_gets_all_of_a_long_reply() {
         events.last().unwrap().data()["reply"],
         format!("You said: {}", message.trim())
     );
-}
-
-#[tokio::test]
-async fn zz_probe() {
-    let stack = Stack::shared().await;
-    let user = stack.user().await;
-    let agent = user.agent("Atlas").model("stand-in-429-always").await;
-    let began = std::time::Instant::now();
-    let mut events = ask(stack, &user, &agent, "Hello").events().await;
-    while let Some(event) = events.next().await {
-        println!("{:?} {} {}", began.elapsed(), event.kind(), event.data());
-    }
-    for line in stack.log("chat").unwrap() {
-        println!("{line}");
-    }
 }

@@ -1,5 +1,7 @@
 //! The seam in a component: Spin's interfaces.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -79,12 +81,27 @@ pub(crate) async fn send(
     let mut request = request.map(Full::new);
     request.extensions_mut().insert(RequestOptionsExtension(options));
 
-    let response = spin_sdk::http::send(request).await.map_err(send_failure)?;
+    let response = nudged(spin_sdk::http::send(request)).await.map_err(send_failure)?;
 
     Ok(response.map(|body| {
         let chunks = body.into_data_stream().map(|chunk| chunk.map_err(send_failure));
         Box::pin(chunks) as IncomingBody
     }))
+}
+
+/// Asks to be polled again after the first poll of `work`: wit-bindgen 0.57 polls what that spawned, here the writer of the request's
+/// body, only on the next event, and where everything else waits for the response there is none.
+async fn nudged<T>(work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    let mut is_first = true;
+    poll_fn(|context| {
+        let poll = work.as_mut().poll(context);
+        if std::mem::take(&mut is_first) {
+            context.waker().wake_by_ref();
+        }
+        poll
+    })
+    .await
 }
 
 fn send_failure(code: ErrorCode) -> SendFailure {
