@@ -75,11 +75,14 @@ async fn trap_is_a_500_and_a_line_in_the_log_and_nothing_more() {
 #[tokio::test]
 async fn trap_takes_the_other_requests_of_its_instance_with_it() {
     let app = TestApp::start_with(&manifest(""), |options| options.reuse = Default::default()).await;
-    app.get("/instance").await;
 
-    let (sleeping, trapped) = futures::join!(app.get("/sleep?ms=5000"), app.get("/trap?ms=300"));
-
-    assert_eq!((sleeping.status().as_u16(), trapped.status().as_u16()), (500, 500));
+    // Which instance takes a request is up to the moment: two at once are mostly in one.
+    eventually("a request that shares the instance of one that traps", async || {
+        let (sleeping, trapped) = futures::join!(app.get("/sleep?ms=700"), app.get("/trap?ms=300"));
+        assert_eq!(trapped.status(), 500);
+        sleeping.status() == 500
+    })
+    .await;
 }
 
 #[tokio::test]
