@@ -24,6 +24,7 @@ mod data_database;
 mod data_migrations;
 mod data_operations;
 mod data_policies;
+mod data_toolbelt;
 mod host_pool;
 mod project_components;
 mod project_docs;

@@ -6,7 +6,16 @@ use std::process::Command;
 use crate::project_files::{folders, members, read, root, toml, written, written_with};
 
 /// What agentopia-domain may depend on: data, its serialization, and nothing that does anything.
-const DOMAIN_DEPENDENCIES: [&str; 5] = ["chrono", "serde", "serde_json", "thiserror", "uuid"];
+const DOMAIN_DEPENDENCIES: [&str; 8] = [
+    "base64",
+    "chacha20poly1305",
+    "chrono",
+    "serde",
+    "serde_json",
+    "thiserror",
+    "uuid",
+    "zeroize",
+];
 
 /// Nothing but dependencies; native tools may have it, and it names what others only have through others.
 const BUILD_ONCE: &str = "agentopia-build-once";

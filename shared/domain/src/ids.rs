@@ -44,4 +44,16 @@ ids! {
     TurnId;
     /// The right to finish a turn, held by one request at a time.
     LeaseId;
+    /// A user's machine: `account_tool_environments.id`.
+    ToolboxId;
+    /// A tool deployed on a toolbox: `account_tool_instances.id`.
+    ToolInstanceId;
+    /// An agent's access to a toolbox: `agent_toolbox_access.id`.
+    AccessId;
+    /// A tool in an agent's toolbelt: `agent_toolbelt_items.id`.
+    ToolbeltItemId;
+    /// A sealed credential of a toolbelt item: `agent_tool_credentials.id`.
+    CredentialId;
+    /// What an agent may do with a tool: `agent_tool_capability_permissions.id`.
+    PermissionId;
 }

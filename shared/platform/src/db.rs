@@ -76,6 +76,8 @@ pub struct RefusalExtra {
     pub limit: Option<u32>,
     /// Which limit it is.
     pub scope: Option<String>,
+    /// The input field at fault.
+    pub field: Option<String>,
 }
 
 impl Database {
@@ -183,6 +185,9 @@ impl From<OperationError> for ApiError {
                     ));
                 };
                 let mut refusal = Self::new(kind, code, message);
+                if let Some(field) = extra.field {
+                    refusal = refusal.field(field);
+                }
                 if let Some(seconds) = extra.retry_after_seconds {
                     refusal = refusal.retry_after(Duration::try_from_secs_f64(seconds).unwrap_or_default());
                 }
@@ -216,6 +221,7 @@ fn kind_of(status: u16) -> Option<Kind> {
         403 => Kind::Forbidden,
         404 => Kind::NotFound,
         409 => Kind::Conflict,
+        412 => Kind::PreconditionFailed,
         422 => Kind::Unprocessable,
         429 => Kind::RateLimited,
         _ => return None,
@@ -242,6 +248,25 @@ mod tests {
 
         assert_eq!((error.status().as_u16(), error.code()), (429, "rate_limited"));
         assert_eq!(error.retry_after_seconds(), Some(2));
+    }
+
+    #[test]
+    fn a_refusal_names_the_field_at_fault() {
+        let error = ApiError::from(OperationError::from(DatabaseError {
+            code: "PT400".to_owned(),
+            hint: Some(r#"{"field":"capability_name"}"#.to_owned()),
+            ..raised("PT400")
+        }));
+
+        assert_eq!(error.status().as_u16(), 400);
+        assert_eq!(error.envelope("id")["field"], "capability_name");
+    }
+
+    #[test]
+    fn a_change_to_something_stale_is_a_failed_precondition() {
+        let error = ApiError::from(OperationError::from(raised("PT412")));
+
+        assert_eq!(error.status().as_u16(), 412);
     }
 
     #[test]

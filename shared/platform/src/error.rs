@@ -28,6 +28,8 @@ pub enum Kind {
     MethodNotAllowed,
     /// The state of things does not allow it.
     Conflict,
+    /// It was changed since the state that the client names.
+    PreconditionFailed,
     /// The body is too large.
     TooLarge,
     /// The body is not JSON by its media type.
@@ -122,6 +124,13 @@ impl ApiError {
         self
     }
 
+    /// Adds the input field at fault.
+    #[must_use]
+    pub fn field(mut self, field: impl Into<String>) -> Self {
+        self.0.field = Some(field.into());
+        self
+    }
+
     /// Adds when it is worth trying again.
     #[must_use]
     pub fn retry_after(mut self, pause: Duration) -> Self {
@@ -172,6 +181,7 @@ impl ApiError {
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Kind::Conflict => StatusCode::CONFLICT,
+            Kind::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,

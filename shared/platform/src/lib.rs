@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod bearer;
 pub mod caller;
 pub mod context;
 pub mod db;

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use agentopia_domain::ids::UserId;
 use axum::extract::{FromRef, FromRequestParts};
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
 use http::request::Parts;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
+use super::bearer;
 use super::jwt::{self, Expected, InvalidToken, Signature, VerifiedUser};
 use crate::context::RequestContext;
 use crate::db::{Caller, Database, signing_keys};
@@ -191,13 +191,4 @@ where
             },
         })
     }
-}
-
-/// The token of `Authorization: Bearer …` (RFC 6750), if there is exactly one such header.
-fn bearer(parts: &Parts) -> Option<&str> {
-    let mut values = parts.headers.get_all(AUTHORIZATION).iter();
-    let value = values.next()?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    let token = token.trim();
-    (values.next().is_none() && scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }

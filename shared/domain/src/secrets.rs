@@ -1,0 +1,338 @@
+//! Sealing: how a tenant's secret is stored so that only the functions open it, and only for the row it was stored in.
+//!
+//! A sealed secret is the text `v1.xc20p.<key id>.<base64url of nonce and ciphertext>`: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) under one key of a
+//! [`Keyring`]. The associated data are that header and what the secret belongs to ([`SealContext`]), so that a row which is moved to another tenant, agent,
+//! item or credential, or whose header is changed, does not open.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use thiserror::Error;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::ids::{AgentId, CredentialId, ToolbeltItemId, UserId};
+
+const FORMAT: &str = "v1.xc20p";
+const KEY_BYTES: usize = 32;
+const KEY_ID_MAX_CHARS: usize = 64;
+
+/// The length of a nonce in bytes: long enough to be drawn at random for every seal.
+pub const NONCE_BYTES: usize = 24;
+
+/// What a secret belongs to. All of it must be the same again when the secret is opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SealContext {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The agent that uses it.
+    pub agent_id: AgentId,
+    /// The tool that it is for, in that agent's toolbelt.
+    pub item_id: ToolbeltItemId,
+    /// The row that holds it.
+    pub credential_id: CredentialId,
+}
+
+/// The keys that seal and open. The newest seals; all open.
+pub struct Keyring {
+    newest: NamedKey,
+    older: Vec<NamedKey>,
+}
+
+struct NamedKey {
+    id: String,
+    cipher: XChaCha20Poly1305,
+}
+
+/// Why a text is no keyring. It never says what the text is.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum KeyringError {
+    /// There is no key in it.
+    #[error("has no key")]
+    Empty,
+    /// An entry is not of the form `<id>:<key>`, or its id is not 1 to 64 of `A-Z a-z 0-9 _ -`.
+    #[error("entry {0} is not <id>:<key>, with an id of letters, digits, - and _")]
+    Entry(usize),
+    /// An entry's key is not 32 bytes in base64.
+    #[error("the key of entry {0} is not 32 bytes in base64")]
+    Key(usize),
+    /// Two entries have one id.
+    #[error("entry {0} repeats an id")]
+    Duplicate(usize),
+}
+
+/// Why a secret could not be sealed: it is longer than the cipher takes, which no bounded input is.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("the secret cannot be sealed")]
+pub struct SealError;
+
+/// Why a sealed secret does not open.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum OpenError {
+    /// It is not in the format of this module.
+    #[error("it is not sealed in a known format")]
+    Malformed,
+    /// It was sealed under a key that the keyring does not have.
+    #[error("the keyring has no key `{0}`")]
+    UnknownKey(String),
+    /// It was changed, moved to another row, or sealed under another key of that name.
+    #[error("it is not what was sealed for this row")]
+    Forged,
+}
+
+impl Keyring {
+    /// Reads a keyring from `<id>:<base64 of 32 bytes>` entries that are separated by commas, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// If an entry is malformed or repeated, or there is none; entries are counted from 1.
+    pub fn parse(text: &str) -> Result<Self, KeyringError> {
+        let mut keys: Vec<NamedKey> = Vec::new();
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        for (number, entry) in (1..).zip(entries) {
+            let (id, key) = entry.split_once(':').ok_or(KeyringError::Entry(number))?;
+            if !is_key_id(id) {
+                return Err(KeyringError::Entry(number));
+            }
+            if keys.iter().any(|known| known.id == id) {
+                return Err(KeyringError::Duplicate(number));
+            }
+            let bytes = STANDARD
+                .decode(key)
+                .map(Zeroizing::new)
+                .map_err(|_| KeyringError::Key(number))?;
+            let bytes: Zeroizing<[u8; KEY_BYTES]> = bytes
+                .as_slice()
+                .try_into()
+                .map(Zeroizing::new)
+                .map_err(|_| KeyringError::Key(number))?;
+            keys.push(NamedKey {
+                id: id.to_owned(),
+                cipher: XChaCha20Poly1305::new(&Key::from(*bytes)),
+            });
+        }
+
+        let mut keys = keys.into_iter();
+        let newest = keys.next().ok_or(KeyringError::Empty)?;
+        Ok(Self {
+            newest,
+            older: keys.collect(),
+        })
+    }
+
+    /// The id of the key that seals.
+    #[must_use]
+    pub fn newest_id(&self) -> &str {
+        &self.newest.id
+    }
+
+    /// Seals a secret under the newest key. The nonce must be drawn at random for this one call.
+    ///
+    /// # Errors
+    ///
+    /// If the secret is longer than the cipher takes (256 GiB).
+    pub fn seal(&self, context: &SealContext, secret: &[u8], nonce: [u8; NONCE_BYTES]) -> Result<String, SealError> {
+        let key = &self.newest;
+        let payload = Payload {
+            msg: secret,
+            aad: &associated_data(&key.id, context),
+        };
+        let ciphertext = key
+            .cipher
+            .encrypt(&XNonce::from(nonce), payload)
+            .map_err(|_| SealError)?;
+
+        let mut sealed = nonce.to_vec();
+        sealed.extend_from_slice(&ciphertext);
+        Ok(format!("{FORMAT}.{}.{}", key.id, URL_SAFE_NO_PAD.encode(sealed)))
+    }
+
+    /// Opens what [`seal`](Self::seal) made for the same context, under whichever key.
+    ///
+    /// # Errors
+    ///
+    /// If it is something else, or the key is gone.
+    pub fn open(&self, context: &SealContext, sealed: &str) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let (key_id, body) = parts(sealed).ok_or(OpenError::Malformed)?;
+        let body = URL_SAFE_NO_PAD.decode(body).map_err(|_| OpenError::Malformed)?;
+        let (nonce, ciphertext) = body.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError::Malformed)?;
+        let key = std::iter::once(&self.newest)
+            .chain(&self.older)
+            .find(|key| key.id == key_id)
+            .ok_or_else(|| OpenError::UnknownKey(key_id.to_owned()))?;
+
+        let payload = Payload {
+            msg: ciphertext,
+            aad: &associated_data(key_id, context),
+        };
+        key.cipher
+            .decrypt(&XNonce::from(*nonce), payload)
+            .map(Zeroizing::new)
+            .map_err(|_| OpenError::Forged)
+    }
+}
+
+/// Names the keys, and shows none.
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entry(&self.newest.id)
+            .entries(self.older.iter().map(|key| &key.id))
+            .finish()
+    }
+}
+
+/// The key id and the body of a sealed text.
+fn parts(sealed: &str) -> Option<(&str, &str)> {
+    let (key_id, body) = sealed.strip_prefix(FORMAT)?.strip_prefix('.')?.split_once('.')?;
+    is_key_id(key_id).then_some((key_id, body))
+}
+
+fn is_key_id(text: &str) -> bool {
+    (1..=KEY_ID_MAX_CHARS).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// The header, whose parts hold no line break, and then ids of one length each: no two contexts have the same bytes.
+fn associated_data(key_id: &str, context: &SealContext) -> Vec<u8> {
+    let ids: [Uuid; 4] = [
+        context.user_id.0,
+        context.agent_id.0,
+        context.item_id.0,
+        context.credential_id.0,
+    ];
+    let mut data = format!("{FORMAT}.{key_id}\n").into_bytes();
+    for id in ids {
+        data.extend_from_slice(id.as_bytes());
+    }
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(id: &str, byte: u8) -> String {
+        format!("{id}:{}", STANDARD.encode([byte; KEY_BYTES]))
+    }
+
+    fn keyring(entries: &[String]) -> Keyring {
+        Keyring::parse(&entries.join(",")).unwrap()
+    }
+
+    fn context(ids: [u128; 4]) -> SealContext {
+        let [user, agent, item, credential] = ids.map(Uuid::from_u128);
+        SealContext {
+            user_id: UserId(user),
+            agent_id: AgentId(agent),
+            item_id: ToolbeltItemId(item),
+            credential_id: CredentialId(credential),
+        }
+    }
+
+    #[test]
+    fn a_keyring_is_refused_by_entry() {
+        let good = entry("a", 1);
+        let cases = [
+            (String::new(), KeyringError::Empty),
+            (" , ".to_owned(), KeyringError::Empty),
+            ("a".to_owned(), KeyringError::Entry(1)),
+            (format!("{good},b c:AAAA"), KeyringError::Entry(2)),
+            (format!("{good},:AAAA"), KeyringError::Entry(2)),
+            (format!("{good},b:AAAA"), KeyringError::Key(2)),
+            (format!("{good},b:not base64"), KeyringError::Key(2)),
+            (format!("{good},{}", entry("a", 2)), KeyringError::Duplicate(2)),
+        ];
+
+        for (text, expected) in cases {
+            assert_eq!(Keyring::parse(&text).unwrap_err(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_newest_key_seals_and_older_keys_open() {
+        let before = keyring(&[entry("2025", 1)]);
+        let during = keyring(&[entry("2026", 2), entry("2025", 1)]);
+        let after = keyring(&[entry("2026", 2)]);
+        let at = context([1, 2, 3, 4]);
+        let old = before.seal(&at, b"secret", [7; NONCE_BYTES]).unwrap();
+        let new = during.seal(&at, b"secret", [8; NONCE_BYTES]).unwrap();
+
+        assert!(old.starts_with("v1.xc20p.2025.") && new.starts_with("v1.xc20p.2026."));
+        assert_eq!(during.newest_id(), "2026");
+        assert_eq!(during.open(&at, &old).unwrap().as_slice(), b"secret");
+        assert_eq!(after.open(&at, &new).unwrap().as_slice(), b"secret");
+        assert_eq!(
+            after.open(&at, &old).unwrap_err(),
+            OpenError::UnknownKey("2025".to_owned())
+        );
+    }
+
+    #[test]
+    fn another_key_of_the_same_name_does_not_open() {
+        let at = context([1, 2, 3, 4]);
+        let sealed = keyring(&[entry("a", 1)])
+            .seal(&at, b"secret", [7; NONCE_BYTES])
+            .unwrap();
+
+        assert_eq!(keyring(&[entry("a", 2)]).open(&at, &sealed), Err(OpenError::Forged));
+    }
+
+    #[test]
+    fn a_keyring_shows_the_names_of_its_keys_alone() {
+        let text = format!("{:?}", keyring(&[entry("new", 1), entry("old", 2)]));
+
+        assert_eq!(text, r#"["new", "old"]"#);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sealed_opens_for_the_same_row(
+            secret in prop::collection::vec(any::<u8>(), 0..300),
+            ids in any::<[u128; 4]>(),
+            nonce in any::<[u8; NONCE_BYTES]>(),
+        ) {
+            let keys = keyring(&[entry("a", 1)]);
+            let sealed = keys.seal(&context(ids), &secret, nonce).unwrap();
+
+            let opened = keys.open(&context(ids), &sealed).unwrap();
+            prop_assert_eq!(opened.as_slice(), secret.as_slice());
+        }
+
+        #[test]
+        fn a_secret_does_not_open_for_another_row(ids in any::<[u128; 4]>(), part in 0_usize..4, other in 1_u128..) {
+            let keys = keyring(&[entry("a", 1)]);
+            let sealed = keys.seal(&context(ids), b"secret", [7; NONCE_BYTES]).unwrap();
+            let mut moved = ids;
+            moved[part] ^= other;
+
+            prop_assert_eq!(keys.open(&context(moved), &sealed), Err(OpenError::Forged));
+        }
+
+        #[test]
+        fn a_changed_character_is_noticed(position in 0_usize..100, with in "[A-Za-z0-9._-]") {
+            let keys = keyring(&[entry("a", 1), entry("b", 2)]);
+            let at = context([1, 2, 3, 4]);
+            let sealed = keys.seal(&at, b"a secret of some length", [7; NONCE_BYTES]).unwrap();
+            let position = position % sealed.len();
+            let mut changed = sealed.clone();
+            changed.replace_range(position..=position, &with);
+
+            prop_assert_eq!(keys.open(&at, &changed).is_ok(), changed == sealed);
+        }
+
+        #[test]
+        fn anything_else_is_refused(text in ".{0,200}") {
+            let keys = keyring(&[entry("a", 1)]);
+
+            prop_assert!(keys.open(&context([1, 2, 3, 4]), &text).is_err());
+        }
+    }
+}
