@@ -98,7 +98,7 @@ async fn a_preflight_is_answered_to_anybody() {
     assert_snapshot!(headers.map(Option::unwrap).join("\n"), @"
     *
     POST, GET, OPTIONS, PUT, PATCH, DELETE
-    authorization, x-client-info, apikey, content-type, accept, idempotency-key, traceparent
+    authorization, x-client-info, apikey, content-type, accept, idempotency-key, if-match, traceparent
     ");
 }
 
@@ -108,7 +108,7 @@ async fn a_browser_may_read_the_headers_that_say_something() {
 
     let response = stack.post(CHAT).await;
 
-    assert_snapshot!(response.header("access-control-expose-headers").unwrap(), @"x-request-id, retry-after, ratelimit, ratelimit-policy, idempotent-replayed");
+    assert_snapshot!(response.header("access-control-expose-headers").unwrap(), @"x-request-id, retry-after, ratelimit, ratelimit-policy, idempotent-replayed, etag, link, x-next-cursor");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use url::form_urlencoded;
 
 use crate::error::{ApiError, Kind};
 
@@ -155,6 +156,35 @@ where
     }
 }
 
+/// Parameters of the query, parsed. Those that are not listed are ignored.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<T>(pub T);
+
+impl<T, S> FromRequestParts<S> for Query<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        parse_query(parts.uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
+/// Parses `application/x-www-form-urlencoded`, naming the parameter at fault.
+fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
+    let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+    serde_path_to_error::deserialize(pairs).map_err(|error| {
+        let path = error.path().to_string();
+        let cause = error.into_inner();
+        if path == "." {
+            return ApiError::new(Kind::Invalid, "invalid_query", format!("Invalid query: {cause}."));
+        }
+        ApiError::invalid_field(&path, format_args!("is invalid: {cause}"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
@@ -187,5 +217,25 @@ mod tests {
         assert_snapshot!(refusal(r#"{"name":"a"} x"#), @"Invalid JSON payload: trailing characters at line 1 column 14");
         assert_snapshot!(refusal(r#"{"name":"a"#), @"Invalid JSON payload: EOF while parsing a string at line 1 column 10");
         assert_snapshot!(refusal(""), @"Invalid JSON payload: EOF while parsing a value at line 1 column 0");
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only its parsing is looked at")]
+    struct Parameters {
+        count: Option<u32>,
+        name: String,
+    }
+
+    fn query_refusal(query: &str) -> String {
+        let error = parse_query::<Parameters>(query).unwrap_err();
+        format!("{} {}", error.code(), error.message())
+    }
+
+    #[test]
+    fn a_refusal_names_the_parameter() {
+        assert!(parse_query::<Parameters>("name=a&count=1&other=x").is_ok());
+        assert_snapshot!(query_refusal("name=a&count=-1"), @"invalid_field count is invalid: invalid digit found in string.");
+        assert_snapshot!(query_refusal("count=1"), @"invalid_query Invalid query: missing field `name`.");
+        assert_snapshot!(query_refusal("name=a&name=b"), @"invalid_query Invalid query: duplicate field `name`.");
     }
 }

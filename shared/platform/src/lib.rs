@@ -9,6 +9,8 @@ pub mod extract;
 pub mod health;
 pub mod log;
 pub mod outbound;
+pub mod page;
+pub mod preconditions;
 pub mod random;
 mod runtime;
 pub mod serve;

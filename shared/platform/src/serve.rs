@@ -146,13 +146,13 @@ fn allow_browsers(headers: &mut HeaderMap, is_preflight: bool) {
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         (
             ACCESS_CONTROL_EXPOSE_HEADERS,
-            "x-request-id, retry-after, ratelimit, ratelimit-policy, idempotent-replayed",
+            "x-request-id, retry-after, ratelimit, ratelimit-policy, idempotent-replayed, etag, link, x-next-cursor",
         ),
     ];
     let preflight = [
         (
             ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, x-client-info, apikey, content-type, accept, idempotency-key, traceparent",
+            "authorization, x-client-info, apikey, content-type, accept, idempotency-key, if-match, traceparent",
         ),
         (ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS, PUT, PATCH, DELETE"),
         (ACCESS_CONTROL_MAX_AGE, "86400"),
