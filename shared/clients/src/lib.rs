@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod digitalocean;
+pub mod discord_webhook;
 pub mod openai;
 pub mod sse;
