@@ -4,3 +4,4 @@ pub mod chat;
 pub mod ids;
 pub mod retry;
 pub mod secrets;
+pub mod toolbox;
