@@ -296,3 +296,37 @@ VALUES (
 
 INSERT INTO app.signing_keys (url)
 VALUES ('https://tenant.supabase.example/auth/v1/.well-known/jwks.json');
+
+INSERT INTO app.machine_attempts (id, toolbox_id, user_id, droplet_id, boot_deadline)
+VALUES (
+    '00000000-0000-4000-a000-000000000070',
+    '00000000-0000-4000-a000-000000000041',
+    '00000000-0000-4000-a000-0000000000a0',
+    4711,
+    now() + interval '10 minutes'
+);
+
+INSERT INTO app.alerts (id, user_id, kind, entries, total)
+VALUES (
+    '00000000-0000-4000-a000-000000000071',
+    '00000000-0000-4000-a000-0000000000a0',
+    'silent',
+    '[{"toolbox_id": "00000000-0000-4000-a000-000000000041", "name": "Toolbox", "at": "2026-09-01T00:00:00Z"}]',
+    1
+);
+
+INSERT INTO app.toolbox_flips (toolbox_id, user_id, toolbox_name, direction, at, alert_id)
+VALUES (
+    '00000000-0000-4000-a000-000000000041',
+    '00000000-0000-4000-a000-0000000000a0',
+    'Toolbox',
+    'silent',
+    now(),
+    '00000000-0000-4000-a000-000000000071'
+);
+
+INSERT INTO app.alert_destinations (user_id, webhook_sealed, key_id, webhook_id)
+VALUES ('00000000-0000-4000-a000-0000000000a0', 'canary-sealed-webhook', 'a', '123456789012345678');
+
+INSERT INTO app.provider_options (name, document)
+VALUES ('regions', '[]');

@@ -1,0 +1,237 @@
+-- Durable work: what must be finished even if the request that began it dies.
+--
+-- Guarantees: one row per kind and key, so asking twice is asking once. A job is done by whoever holds its lease; when that one dies,
+-- the lease runs out and the next claim takes it over. What is settled under a lease that was lost has no effect. A job that is asked
+-- for while it is at work is due again as soon as it is settled.
+
+-- Asks for a job, now or later; for one that is waiting, the earlier time counts.
+CREATE OR REPLACE FUNCTION app.request_job(
+    p_kind text,
+    p_key text,
+    p_max_attempts int,
+    p_run_after timestamptz DEFAULT clock_timestamp()
+)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+BEGIN
+    INSERT INTO app.jobs AS kept (kind, key, max_attempts, run_after)
+    VALUES (p_kind, p_key, p_max_attempts, p_run_after)
+    ON CONFLICT (kind, key) DO UPDATE
+    SET requested = kept.requested + 1,
+        run_after = CASE
+            WHEN kept.outcome IS NULL THEN least(kept.run_after, excluded.run_after)
+            ELSE excluded.run_after
+        END,
+        attempts = 0,
+        outcome = NULL,
+        finished_at = NULL;
+END
+$$;
+
+-- Settles a job under its lease: {"job_id", "lease_id", "requested", "outcome" | null, "run_after_seconds" | null, "error" | null}.
+-- Without an outcome it is due again after that time; an error counts as an attempt, and success forgives the ones before. False if the
+-- lease was lost.
+CREATE OR REPLACE FUNCTION app.settle_job(p_settlement jsonb)
+RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_error text := left(p_settlement ->> 'error', 500);
+BEGIN
+    UPDATE app.jobs AS job
+    SET (outcome, finished_at, run_after, attempts) = (
+            SELECT
+                settled.outcome,
+                CASE WHEN settled.outcome IS NOT NULL THEN v_now END,
+                CASE
+                    WHEN job.requested <> (p_settlement ->> 'requested')::bigint THEN v_now
+                    ELSE v_now + make_interval(secs => coalesce((p_settlement ->> 'run_after_seconds')::float8, 0))
+                END,
+                CASE WHEN v_error IS NULL THEN 0 ELSE least(job.attempts + 1, job.max_attempts) END
+            FROM (
+                SELECT CASE
+                    WHEN job.requested <> (p_settlement ->> 'requested')::bigint THEN NULL
+                    WHEN v_error IS NOT NULL AND job.attempts + 1 >= job.max_attempts THEN 'failed'
+                    ELSE p_settlement ->> 'outcome'
+                END AS outcome
+            ) AS settled
+        ),
+        last_error = v_error,
+        lease_id = NULL,
+        lease_expires_at = NULL
+    WHERE job.id = (p_settlement ->> 'job_id')::uuid
+      AND job.lease_id = (p_settlement ->> 'lease_id')::uuid;
+
+    RETURN FOUND;
+END
+$$;
+
+-- Keeps the lease of a job for longer. False if it was lost.
+CREATE OR REPLACE FUNCTION app.extend_job_lease(p_job_id uuid, p_lease_id uuid, p_seconds int)
+RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+BEGIN
+    UPDATE app.jobs AS job
+    SET lease_expires_at = clock_timestamp() + make_interval(secs => p_seconds)
+    WHERE job.id = p_job_id
+      AND job.lease_id = p_lease_id;
+
+    RETURN FOUND;
+END
+$$;
+
+-- Input: {"kinds": [text], "limit", "lease_seconds"}.
+-- Output: {"jobs": [{"job_id", "lease_id", "requested", "kind", "key", "attempts", "max_attempts"}]}, those that waited longest.
+CREATE OR REPLACE FUNCTION api.claim_jobs(caller jsonb, input jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    PERFORM app.become(caller);
+
+    RETURN (
+        WITH due AS (
+            SELECT job.id
+            FROM app.jobs AS job
+            WHERE job.outcome IS NULL
+              AND job.run_after <= v_now
+              AND (job.lease_expires_at IS NULL OR job.lease_expires_at <= v_now)
+              AND job.kind = ANY (ARRAY(SELECT jsonb_array_elements_text(input -> 'kinds')))
+            ORDER BY job.run_after
+            LIMIT (input ->> 'limit')::int
+            FOR UPDATE SKIP LOCKED
+        ),
+        claimed AS (
+            UPDATE app.jobs AS job
+            SET lease_id = gen_random_uuid(),
+                lease_expires_at = v_now + make_interval(secs => (input ->> 'lease_seconds')::int),
+                -- Whoever had it died over it.
+                attempts = CASE
+                    WHEN job.lease_id IS NULL THEN job.attempts
+                    ELSE least(job.attempts + 1, job.max_attempts)
+                END
+            FROM due
+            WHERE job.id = due.id
+            RETURNING
+                job.id, job.lease_id, job.requested, job.kind, job.key, job.attempts, job.max_attempts, job.run_after
+        )
+        SELECT jsonb_build_object(
+            'jobs',
+            coalesce(
+                jsonb_agg(
+                    jsonb_build_object(
+                        'job_id', claimed.id,
+                        'lease_id', claimed.lease_id,
+                        'requested', claimed.requested,
+                        'kind', claimed.kind,
+                        'key', claimed.key,
+                        'attempts', claimed.attempts,
+                        'max_attempts', claimed.max_attempts
+                    )
+                    ORDER BY claimed.run_after
+                ),
+                '[]'
+            )
+        )
+        FROM claimed
+    );
+END
+$$;
+
+-- Input: a settlement, as app.settle_job takes it. Output: {"held": boolean}.
+CREATE OR REPLACE FUNCTION api.settle_job(caller jsonb, input jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+BEGIN
+    PERFORM app.become(caller);
+
+    RETURN jsonb_build_object('held', app.settle_job(input));
+END
+$$;
+
+-- Removes what has served its time, a bounded number of each. Input: {"limit"}. Output: {"removed": {table: number}}.
+CREATE OR REPLACE FUNCTION api.prune_expired(caller jsonb, input jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_limit int := (input ->> 'limit')::int;
+    v_removed jsonb := '{}';
+    v_rows bigint;
+BEGIN
+    PERFORM app.become(caller);
+
+    -- Once an hour is enough, and one at a time.
+    UPDATE app.sweep_state
+    SET pruned_at = v_now
+    WHERE pruned_at IS NULL
+       OR pruned_at <= v_now - interval '1 hour';
+
+    IF NOT FOUND THEN
+        RETURN jsonb_build_object('removed', v_removed);
+    END IF;
+
+    DELETE FROM app.idempotency_keys
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM app.idempotency_keys WHERE expires_at <= v_now LIMIT v_limit
+    ));
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    v_removed := v_removed || jsonb_build_object('idempotency_keys', v_rows);
+
+    DELETE FROM app.rate_limits
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM app.rate_limits WHERE tat <= v_now - interval '1 day' LIMIT v_limit
+    ));
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    v_removed := v_removed || jsonb_build_object('rate_limits', v_rows);
+
+    DELETE FROM app.jobs
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM app.jobs WHERE finished_at <= v_now - interval '7 days' LIMIT v_limit
+    ));
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    v_removed := v_removed || jsonb_build_object('jobs', v_rows);
+
+    DELETE FROM app.machine_attempts
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM app.machine_attempts WHERE ended_at <= v_now - interval '90 days' LIMIT v_limit
+    ));
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    v_removed := v_removed || jsonb_build_object('machine_attempts', v_rows);
+
+    DELETE FROM app.alerts
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM app.alerts WHERE created_at <= v_now - interval '90 days' LIMIT v_limit
+    ));
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    v_removed := v_removed || jsonb_build_object('alerts', v_rows);
+
+    RETURN jsonb_build_object('removed', v_removed);
+END
+$$;
+
+REVOKE ALL ON FUNCTION
+    app.request_job(text, text, int, timestamptz),
+    app.settle_job(jsonb),
+    app.extend_job_lease(uuid, uuid, int)
+FROM PUBLIC, anon, authenticated, service_role;
+GRANT EXECUTE ON FUNCTION
+    app.request_job(text, text, int, timestamptz),
+    app.settle_job(jsonb),
+    app.extend_job_lease(uuid, uuid, int)
+TO service_role;
+
+SELECT app.grant_operations();
