@@ -47,6 +47,23 @@ struct NamedKey {
     cipher: XChaCha20Poly1305,
 }
 
+/// A secret that was opened. It is wiped when it is dropped, and does not show in debug output.
+pub struct Opened(Zeroizing<Vec<u8>>);
+
+impl Opened {
+    /// The secret itself.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opened(…)")
+    }
+}
+
 /// Why a text is no keyring. It never says what the text is.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum KeyringError {
@@ -155,7 +172,7 @@ impl Keyring {
     /// # Errors
     ///
     /// If it is something else, or the key is gone.
-    pub fn open(&self, context: &SealContext, sealed: &str) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    pub fn open(&self, context: &SealContext, sealed: &str) -> Result<Opened, OpenError> {
         let (key_id, body) = parts(sealed).ok_or(OpenError::Malformed)?;
         let body = URL_SAFE_NO_PAD.decode(body).map_err(|_| OpenError::Malformed)?;
         let (nonce, ciphertext) = body.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError::Malformed)?;
@@ -170,7 +187,7 @@ impl Keyring {
         };
         key.cipher
             .decrypt(&XNonce::from(*nonce), payload)
-            .map(Zeroizing::new)
+            .map(|secret| Opened(Zeroizing::new(secret)))
             .map_err(|_| OpenError::Forged)
     }
 }
@@ -183,6 +200,12 @@ impl fmt::Debug for Keyring {
             .entries(self.older.iter().map(|key| &key.id))
             .finish()
     }
+}
+
+/// The id of the key under which a text says that it was sealed; `None` if it is not in the format of this module.
+#[must_use]
+pub fn key_id_of(sealed: &str) -> Option<&str> {
+    parts(sealed).map(|(key_id, _)| key_id)
 }
 
 /// The key id and the body of a sealed text.
@@ -267,8 +290,8 @@ mod tests {
 
         assert!(old.starts_with("v1.xc20p.2025.") && new.starts_with("v1.xc20p.2026."));
         assert_eq!(during.newest_id(), "2026");
-        assert_eq!(during.open(&at, &old).unwrap().as_slice(), b"secret");
-        assert_eq!(after.open(&at, &new).unwrap().as_slice(), b"secret");
+        assert_eq!(during.open(&at, &old).unwrap().as_bytes(), b"secret");
+        assert_eq!(after.open(&at, &new).unwrap().as_bytes(), b"secret");
         assert_eq!(
             after.open(&at, &old).unwrap_err(),
             OpenError::UnknownKey("2025".to_owned())
@@ -282,7 +305,10 @@ mod tests {
             .seal(&at, b"secret", [7; NONCE_BYTES])
             .unwrap();
 
-        assert_eq!(keyring(&[entry("a", 2)]).open(&at, &sealed), Err(OpenError::Forged));
+        assert_eq!(
+            keyring(&[entry("a", 2)]).open(&at, &sealed).unwrap_err(),
+            OpenError::Forged
+        );
     }
 
     #[test]
@@ -290,6 +316,29 @@ mod tests {
         let text = format!("{:?}", keyring(&[entry("new", 1), entry("old", 2)]));
 
         assert_eq!(text, r#"["new", "old"]"#);
+    }
+
+    #[test]
+    fn what_was_opened_does_not_show() {
+        let (keys, at) = (keyring(&[entry("a", 1)]), context([1, 2, 3, 4]));
+        let sealed = keys.seal(&at, b"secret", [7; NONCE_BYTES]).unwrap();
+
+        assert_eq!(format!("{:?}", keys.open(&at, &sealed).unwrap()), "Opened(…)");
+    }
+
+    #[test]
+    fn a_sealed_text_names_its_key() {
+        let cases = [
+            ("v1.xc20p.2025.AAAA", Some("2025")),
+            ("v1.xc20p..AAAA", None),
+            ("v1.xc20p.2025", None),
+            ("v2.xc20p.2025.AAAA", None),
+            ("secret", None),
+        ];
+
+        for (text, expected) in cases {
+            assert_eq!(key_id_of(text), expected, "{text}");
+        }
     }
 
     proptest! {
@@ -303,7 +352,8 @@ mod tests {
             let sealed = keys.seal(&context(ids), &secret, nonce).unwrap();
 
             let opened = keys.open(&context(ids), &sealed).unwrap();
-            prop_assert_eq!(opened.as_slice(), secret.as_slice());
+            prop_assert_eq!(opened.as_bytes(), secret.as_slice());
+            prop_assert_eq!(key_id_of(&sealed), Some("a"));
         }
 
         #[test]
@@ -313,7 +363,7 @@ mod tests {
             let mut moved = ids;
             moved[part] ^= other;
 
-            prop_assert_eq!(keys.open(&context(moved), &sealed), Err(OpenError::Forged));
+            prop_assert_eq!(keys.open(&context(moved), &sealed).unwrap_err(), OpenError::Forged);
         }
 
         #[test]
