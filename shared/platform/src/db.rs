@@ -5,7 +5,9 @@
 //! text, which keeps numbers exact. There is one module per area, with the typed input and output of its operations.
 
 pub mod chat;
+pub mod credentials;
 pub mod signing_keys;
+pub mod toolbelt;
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +49,8 @@ pub enum Caller {
 /// Why an operation did not do what was asked.
 #[derive(Debug, Error)]
 pub enum OperationError {
-    /// It refused, with PostgREST's convention: `SQLSTATE` `PT<status>`, the code in `DETAIL`, more in `HINT`.
+    /// It refused: either raised, with PostgREST's convention (`SQLSTATE` `PT<status>`, the code in `DETAIL`, more in `HINT`), and nothing was
+    /// done; or returned as `{"refused": …}`, and what it had done before is committed.
     #[error("refused with {status} {code}")]
     Refused {
         /// The HTTP status that the refusal stands for.
@@ -80,6 +83,19 @@ pub struct RefusalExtra {
     pub field: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct ReturnedRefusal {
+    refused: Refusal,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    status: u16,
+    code: String,
+    message: String,
+    extra: RefusalExtra,
+}
+
 impl Database {
     /// The database of the setting `database_url`.
     ///
@@ -106,14 +122,28 @@ impl Database {
 
         let started = Instant::now();
         let result = runtime::query(self.url.expose_secret(), &statement, [caller, input]).await;
-        let result = result.map_err(OperationError::from).and_then(|output| {
-            serde_json::from_str(&output).map_err(|error| {
-                OperationError::Failed(format!("{operation} returned what is not its output: {error}"))
-            })
-        });
+        let result = result
+            .map_err(OperationError::from)
+            .and_then(|output| parse_output(operation, &output));
         log_operation(context, operation, started.elapsed(), result.as_ref().err());
         result
     }
+}
+
+/// Reads what an operation returned: its output, or a refusal.
+fn parse_output<O: DeserializeOwned>(operation: &str, output: &str) -> Result<O, OperationError> {
+    let failed = |error| OperationError::Failed(format!("{operation} returned what is not its output: {error}"));
+    // A refusal is the only member there is, so that this is what Postgres writes first.
+    if output.starts_with(r#"{"refused": "#) {
+        let ReturnedRefusal { refused } = serde_json::from_str(output).map_err(failed)?;
+        return Err(OperationError::Refused {
+            status: refused.status,
+            code: refused.code,
+            message: refused.message,
+            extra: refused.extra,
+        });
+    }
+    serde_json::from_str(output).map_err(failed)
 }
 
 fn log_operation(context: &RequestContext, operation: &str, duration: Duration, error: Option<&OperationError>) {
@@ -284,5 +314,23 @@ mod tests {
             assert_eq!(error.status().as_u16(), status, "{code}");
             assert!(!error.message().contains("Slow down"), "{code}");
         }
+    }
+
+    #[test]
+    fn a_refusal_may_be_returned() {
+        let refused = r#"{"refused": {"code": "credential_missing", "extra": {"field": "API_KEY"}, "status": 409, "message": "Missing."}}"#;
+
+        let error = ApiError::from(parse_output::<bool>("test", refused).unwrap_err());
+
+        assert_eq!(
+            (error.status().as_u16(), error.code(), error.message()),
+            (409, "credential_missing", "Missing.")
+        );
+        assert_eq!(error.envelope("id")["field"], "API_KEY");
+        assert!(parse_output::<bool>("test", "true").unwrap());
+        assert!(matches!(
+            parse_output::<bool>("test", r#"{"refused": 1}"#),
+            Err(OperationError::Failed(_))
+        ));
     }
 }

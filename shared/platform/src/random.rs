@@ -1,5 +1,7 @@
 //! Entropy from the platform.
 
+use uuid::{Builder, Uuid};
+
 /// Fills an array with random bytes fit for secrets.
 #[must_use]
 pub fn bytes<const N: usize>() -> [u8; N] {
@@ -16,6 +18,12 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 pub fn fraction() -> f64 {
     let bits = u32::from_le_bytes(bytes());
     f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+}
+
+/// A random UUID (version 4), for the id of a row that is proposed to an operation.
+#[must_use]
+pub fn uuid() -> Uuid {
+    Builder::from_random_bytes(bytes()).into_uuid()
 }
 
 /// `N` random bytes in lower-case hexadecimal.
@@ -37,6 +45,12 @@ pub fn to_hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_uuid_is_of_version_4() {
+        assert_eq!(uuid().get_version_num(), 4);
+        assert_ne!(uuid(), uuid());
+    }
 
     #[test]
     fn bytes_become_two_digits_each() {
