@@ -4,10 +4,16 @@
 //! refuses what the real service would refuse. What it cannot make sense of it answers with an error and keeps as a
 //! complaint.
 
+pub mod digitalocean;
+pub mod discord;
 pub mod jwks;
 pub mod openai;
 
+mod answer;
+mod connection;
 mod server;
 
+pub use digitalocean::{DigitalOceanOptions, DigitalOceanWorld};
+pub use discord::{DiscordOptions, DiscordWorld};
 pub use jwks::JwksWorld;
 pub use openai::{OpenAiOptions, OpenAiWorld};

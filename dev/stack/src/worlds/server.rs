@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::{self, JoinHandle};
 
 use axum::Router;
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use super::connection::{Connection, Connections};
 use crate::StackError;
 
 /// A server on a free port of 127.0.0.1, on a thread of its own: it outlives the runtime of the test that started it,
@@ -34,12 +34,8 @@ impl Server {
 
         let (stop, stopped) = oneshot::channel::<()>();
         let serve = async move {
-            // Without this the system holds small chunks back, and a stream's cadence is not the world's.
-            let listener = TcpListener::from_std(listener)?.tap_io(|connection| {
-                if let Err(error) = connection.set_nodelay(true) {
-                    tracing::debug!(%error, "a connection stays with delayed chunks");
-                }
-            });
+            let listener = Connections(TcpListener::from_std(listener)?);
+            let router = router.into_make_service_with_connect_info::<Connection>();
             tokio::select! {
                 served = axum::serve(listener, router) => served,
                 _ = stopped => Ok(()),
