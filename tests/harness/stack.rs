@@ -7,7 +7,10 @@ use std::sync::Arc;
 use agentopia_application::{Application, ApplicationOptions, Settings, checkout, manifest, migrations};
 use agentopia_host::{LogSink, MemoryLog, PoolMode, Statistics};
 use agentopia_stack::postgres::DATABASE;
-use agentopia_stack::worlds::{JwksWorld, OpenAiOptions, OpenAiWorld};
+use agentopia_stack::worlds::discord::Webhook;
+use agentopia_stack::worlds::{
+    DigitalOceanOptions, DigitalOceanWorld, DiscordOptions, DiscordWorld, JwksWorld, OpenAiOptions, OpenAiWorld,
+};
 use agentopia_stack::{Postgres, PostgresOptions, Quiet, StackError, migrate};
 use http::Method;
 use serde_json::Value;
@@ -22,6 +25,12 @@ use crate::tenants::User;
 
 /// The key by which the functions ask the model provider: a text that must not be in any log.
 const OPENAI_KEY: &str = "sk-canary-of-the-model-provider";
+
+/// The token by which the functions ask for machines: the same.
+const DIGITALOCEAN_TOKEN: &str = "dop_v1_canary-of-the-machines";
+
+/// What the token of every webhook begins with: the same.
+const WEBHOOK_TOKENS: &str = "canary-of-a-webhook-";
 
 /// How many test runs may go on at once on one checkout.
 const RUNS_AT_ONCE: u32 = 16;
@@ -41,6 +50,9 @@ pub(crate) struct Base {
     pub(crate) jwks: JwksWorld,
     pub(crate) jwt_secret: String,
     openai: OpenAiWorld,
+    digitalocean: DigitalOceanWorld,
+    discord: DiscordWorld,
+    operators_webhook: Webhook,
     /// The server ends with this; a process of its own ends it should we not come to it.
     postgres: Mutex<Postgres>,
     functions_url: String,
@@ -155,6 +167,24 @@ impl Stack {
         &self.base.openai
     }
 
+    /// The provider of machines.
+    #[must_use]
+    pub fn digitalocean(&self) -> &DigitalOceanWorld {
+        &self.base.digitalocean
+    }
+
+    /// Discord.
+    #[must_use]
+    pub fn discord(&self) -> &DiscordWorld {
+        &self.base.discord
+    }
+
+    /// The operator's webhook, to which alerts go that no owner takes.
+    #[must_use]
+    pub fn operators_webhook(&self) -> &Webhook {
+        &self.base.operators_webhook
+    }
+
     /// Supabase Auth's published keys.
     #[must_use]
     pub fn jwks(&self) -> &JwksWorld {
@@ -169,9 +199,15 @@ impl Stack {
 
     /// The texts that must not be in any log.
     #[must_use]
-    pub fn secrets(&self) -> [&str; 3] {
+    pub fn secrets(&self) -> [&str; 5] {
         let password = self.base.functions_url.split([':', '@']).nth(2).unwrap();
-        [OPENAI_KEY, &self.base.jwt_secret, password]
+        [
+            OPENAI_KEY,
+            &self.base.jwt_secret,
+            password,
+            DIGITALOCEAN_TOKEN,
+            WEBHOOK_TOKENS,
+        ]
     }
 
     /// The database's server, to break it.
@@ -252,12 +288,24 @@ impl Base {
             .await
             .unwrap_or_else(|error| panic!("{error}"));
         postgres.open_functions_login().await.unwrap();
+        let digitalocean = DigitalOceanWorld::start(DigitalOceanOptions {
+            token: DIGITALOCEAN_TOKEN.to_owned(),
+            ..DigitalOceanOptions::default()
+        });
+        let discord = DiscordWorld::start(DiscordOptions {
+            token_prefix: WEBHOOK_TOKENS.to_owned(),
+            ..DiscordOptions::default()
+        });
+        let discord = discord.await.unwrap();
 
         Self {
             db: Database::new(postgres.admin_url()),
             jwks: JwksWorld::start(&[]).await.unwrap(),
             jwt_secret: postgres.secrets().jwt_secret().to_owned(),
             openai: OpenAiWorld::start(OpenAiOptions::default()).await.unwrap(),
+            digitalocean: digitalocean.await.unwrap(),
+            operators_webhook: discord.create_webhook().unwrap(),
+            discord,
             functions_url: postgres.functions_url(),
             postgres: Mutex::new(postgres),
         }

@@ -87,7 +87,7 @@ impl Database {
 
     /// A connection of the functions' login role.
     pub(crate) async fn functions(&self) -> Client {
-        let [_, _, password] = Stack::shared().await.secrets();
+        let [_, _, password, ..] = Stack::shared().await.secrets();
         self.login("agentopia_functions", password).await
     }
 
