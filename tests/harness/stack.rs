@@ -26,6 +26,9 @@ use crate::tenants::User;
 /// The key by which the functions ask the model provider: a text that must not be in any log.
 const OPENAI_KEY: &str = "sk-canary-of-the-model-provider";
 
+/// The token by which the schedule asks for the sweep: the same.
+const SERVICE_TOKEN: &str = "canary-of-the-service-token";
+
 /// The token by which the functions ask for machines: the same.
 const DIGITALOCEAN_TOKEN: &str = "dop_v1_canary-of-the-machines";
 
@@ -126,6 +129,7 @@ impl Stack {
             .unwrap();
         settings
             .set("jwt_secret", &base.jwt_secret)
+            .set("service_token", SERVICE_TOKEN)
             .set("supabase_origin", base.jwks.origin());
         for (name, value) in options.settings {
             settings.set(name, value);
@@ -197,14 +201,30 @@ impl Stack {
         &self.base.jwt_secret
     }
 
+    /// The token by which the schedule asks for the sweep.
+    #[must_use]
+    pub fn service_token(&self) -> &'static str {
+        SERVICE_TOKEN
+    }
+
+    /// Starts a component as its schedule would, and waits for its end; the schedules themselves do not run.
+    ///
+    /// # Errors
+    ///
+    /// If the component fails, or the application runs on Spin.
+    pub async fn run_schedule(&self, component: &str) -> anyhow::Result<()> {
+        self.application.run_schedule(component).await
+    }
+
     /// The texts that must not be in any log.
     #[must_use]
-    pub fn secrets(&self) -> [&str; 5] {
+    pub fn secrets(&self) -> [&str; 6] {
         let password = self.base.functions_url.split([':', '@']).nth(2).unwrap();
         [
             OPENAI_KEY,
             &self.base.jwt_secret,
             password,
+            SERVICE_TOKEN,
             DIGITALOCEAN_TOKEN,
             WEBHOOK_TOKENS,
         ]

@@ -8,10 +8,13 @@ use std::fs;
 use insta::{assert_snapshot, with_settings};
 use wasmparser::{Parser, Payload};
 
-use crate::project_files::{folders, root, toml};
+use crate::project_files::{folders, root, started_by, toml};
 
-/// The only version of HTTP that a component speaks.
+/// The only version of HTTP that a component speaks which answers requests.
 const HTTP: &str = "0.3.0";
+
+/// What a scheduled component may import beside WASI 0.2: its handler's types.
+const CRON_TYPES: [&str; 3] = ["error", "fermyon:spin-cron/cron-types@2.0.0", "metadata"];
 
 /// What every component stays below.
 const SIZE_LIMIT_BYTES: usize = 3 * 1024 * 1024;
@@ -76,8 +79,8 @@ fn imports_and_exports_are_the_known_ones() {
 }
 
 #[test]
-fn a_component_handles_the_one_version_of_http() {
-    for name in folders("functions") {
+fn a_component_that_answers_requests_handles_the_one_version_of_http() {
+    for name in started_by("http") {
         let interfaces = Interfaces::of(&name);
         let all = interfaces.imports.iter().chain(&interfaces.exports);
         let others: Vec<_> = all
@@ -94,12 +97,32 @@ fn a_component_handles_the_one_version_of_http() {
     }
 }
 
+/// The cron trigger plugin brings an older host than the Spin that starts it.
+#[test]
+fn a_scheduled_component_imports_wasi_0_2_alone() {
+    let scheduled = started_by("cron");
+    assert_eq!(scheduled, ["heartbeat-schedule"]);
+    for name in scheduled {
+        let interfaces = Interfaces::of(&name);
+        let others: Vec<_> = interfaces
+            .imports
+            .iter()
+            .filter(|import| !CRON_TYPES.contains(&import.as_str()))
+            .filter(|import| !import.starts_with("wasi:") || !import.contains("@0.2."))
+            .collect();
+
+        assert_eq!(others, Vec::<&String>::new(), "{name}");
+        assert_eq!(interfaces.exports, ["handle-cron-event"], "{name}");
+    }
+}
+
 #[test]
 fn a_component_reaches_the_outside_through_spin_and_http_alone() {
     for name in folders("functions") {
         let others: Vec<_> = Interfaces::of(&name)
             .imports
             .into_iter()
+            .filter(|import| !CRON_TYPES.contains(&import.as_str()))
             .filter(|import| {
                 ["wasi:sockets/", "wasi:keyvalue/", "fermyon:"]
                     .iter()

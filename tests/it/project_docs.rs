@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use crate::project_files::{folders, read, root, toml, written, written_with};
+use crate::project_files::{folders, read, root, started_by, toml, written, written_with};
 
 /// The rows of the Markdown table whose heading row has `first` as its first cell, cells without their backquotes.
 fn table(text: &str, first: &str) -> Vec<Vec<String>> {
@@ -191,6 +191,21 @@ fn the_readme_lists_the_settings_with_their_defaults() {
         .collect();
 
     assert_eq!(listed, declared.into_iter().collect());
+}
+
+/// Spin runs a manifest that has schedules without its plugin if it is told to start everything else.
+#[test]
+fn the_readme_names_what_runs_without_the_schedule() {
+    let readme = read("README.md");
+
+    let mut named: Vec<_> = readme
+        .split("--component-id ")
+        .skip(1)
+        .filter_map(|rest| rest.split_whitespace().next())
+        .collect();
+    named.sort_unstable();
+
+    assert_eq!(named, started_by("http"));
 }
 
 #[test]

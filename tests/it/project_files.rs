@@ -56,6 +56,17 @@ pub(crate) fn folders(path: &str) -> Vec<String> {
     names
 }
 
+/// The components that a kind of trigger starts, in order, each once.
+pub(crate) fn started_by(kind: &str) -> Vec<String> {
+    let manifest = toml("spin.toml");
+    let triggers = manifest["trigger"][kind].as_array().unwrap();
+    let names: BTreeSet<_> = triggers
+        .iter()
+        .map(|trigger| trigger["component"].as_str().unwrap().to_owned())
+        .collect();
+    names.into_iter().collect()
+}
+
 /// The folders of the workspace's members, in order.
 pub(crate) fn members() -> Vec<String> {
     let workspace = toml("Cargo.toml");

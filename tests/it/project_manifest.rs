@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use insta::assert_snapshot;
 
-use crate::project_files::{folders, toml};
+use crate::project_files::{folders, started_by, toml};
 
 /// The table of one component.
 struct Component {
@@ -98,26 +98,49 @@ fn each_component_is_built_from_its_own_package() {
             build["command"].as_str().unwrap(),
             format!("cargo build --release --target wasm32-wasip2 --package {name}")
         );
-        assert_eq!(
-            watched,
-            [&*format!("functions/{name}/**/*.rs"), "shared/**/*.rs", "Cargo.toml"]
-        );
+        // What a schedule starts is made of its world, and of none of our crates.
+        let made_of = if started_by("cron").contains(name) {
+            "wit/**/*.wit"
+        } else {
+            "shared/**/*.rs"
+        };
+        assert_eq!(watched, [&*format!("functions/{name}/**/*.rs"), made_of, "Cargo.toml"]);
         assert!(component.text("description").ends_with('.'), "{name}");
     }
 }
 
 #[test]
-fn every_component_is_reached_by_its_name() {
-    let routes = routes();
+fn every_component_is_reached_by_its_name_or_started_by_a_schedule() {
+    let (routes, scheduled) = (routes(), started_by("cron"));
 
     for component in components() {
         let route = format!("/functions/v1/{}/...", component.name);
-        assert!(
+        assert_ne!(
             routes.contains(&(route, component.name.clone())),
-            "{} is not routed",
+            scheduled.contains(&component.name),
+            "{}",
             component.name
         );
     }
+}
+
+#[test]
+fn the_schedules_are_the_known_ones() {
+    let manifest = toml("spin.toml");
+    let schedules: Vec<_> = manifest["trigger"]["cron"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|trigger| {
+            format!(
+                "{} {}",
+                trigger["cron_expression"].as_str().unwrap(),
+                trigger["component"].as_str().unwrap()
+            )
+        })
+        .collect();
+
+    assert_snapshot!(schedules.join("\n"), @"*/30 * * * * * heartbeat-schedule");
 }
 
 #[test]
@@ -172,7 +195,10 @@ fn what_is_secret_by_its_name_is_declared_so_and_has_no_default() {
         }
     }
 
-    assert_eq!(secrets, ["database_password", "jwt_secret", "openai_api_key"]);
+    assert_eq!(
+        secrets,
+        ["database_password", "jwt_secret", "openai_api_key", "service_token"]
+    );
 }
 
 #[test]
@@ -214,6 +240,8 @@ fn a_secret_is_seen_only_by_those_who_may_reach_whom_it_is_for() {
                 let reached = match secret {
                     "database_password" => "{{ database_host }}",
                     "openai_api_key" => "{{ openai_origin }}",
+                    // The function that is asked knows the token too, and sends it nowhere.
+                    "service_token" if started_by("cron").contains(&component.name) => "{{ public_url }}",
                     _ => continue,
                 };
                 assert!(hosts.contains(reached), "{} sees {secret} in {name}", component.name);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use crate::project_files::{folders, members, read, root, toml, written, written_with};
+use crate::project_files::{folders, members, read, root, started_by, toml, written, written_with};
 
 /// What agentopia-domain may depend on: data, its serialization, and nothing that does anything.
 const DOMAIN_DEPENDENCIES: [&str; 8] = [
@@ -31,7 +31,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("shared/platform", &["agentopia-domain"]),
     ("dev/application", &["agentopia-host", "agentopia-stack"]),
     ("dev/host", &[]),
-    ("dev/stack", &[]),
+    ("dev/stack", &["agentopia-domain"]),
     (
         "dev/xtask",
         &["agentopia-application", "agentopia-host", "agentopia-stack"],
@@ -133,9 +133,9 @@ fn functions_and_shared_crates_hold_no_sql_but_the_call_of_an_operation() {
 }
 
 #[test]
-fn the_entry_is_the_same_in_every_function() {
+fn the_entry_is_the_same_in_every_function_that_answers_requests() {
     let mut entries = BTreeMap::<String, Vec<String>>::new();
-    for name in folders("functions") {
+    for name in started_by("http") {
         entries
             .entry(read(format!("functions/{name}/src/component.rs")))
             .or_default()
@@ -161,6 +161,10 @@ fn only_platform_and_the_entries_name_spin() {
 
 #[test]
 fn spin_is_a_dependency_of_components_alone_and_for_wasm_alone() {
+    let answering: Vec<_> = started_by("http")
+        .iter()
+        .map(|name| format!("functions/{name}"))
+        .collect();
     for member in members() {
         let package = toml(format!("{member}/Cargo.toml"));
         let named = dependencies(&package).iter().any(|(name, _)| name == "spin-sdk");
@@ -170,9 +174,25 @@ fn spin_is_a_dependency_of_components_alone_and_for_wasm_alone() {
                 .get("dependencies")?
                 .get("spin-sdk")
         });
-        let may = member.starts_with("functions/") || ["shared/platform", "tests/probe"].contains(&member.as_str());
+        let may = answering.contains(&member) || ["shared/platform", "tests/probe"].contains(&member.as_str());
 
         assert_eq!((named, for_wasm.is_some()), (may, may), "{member}");
+    }
+}
+
+#[test]
+fn what_a_schedule_starts_has_bindings_of_its_own_and_none_of_our_crates() {
+    for name in started_by("cron") {
+        let names: Vec<_> = dependencies(&toml(format!("functions/{name}/Cargo.toml")))
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+
+        assert!(names.contains(&"wit-bindgen".to_owned()), "{name}: {names:?}");
+        assert!(
+            !names.iter().any(|name| name.starts_with("agentopia-")),
+            "{name}: {names:?}"
+        );
     }
 }
 

@@ -1,16 +1,21 @@
 //! Running the application.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use agentopia_host::{Host, HostOptions, InstanceReuse, LogSink, PoolMode, Statistics};
+use agentopia_host::manifest::Manifest;
+use agentopia_host::{Host, HostError, HostOptions, InstanceReuse, LogSink, PoolMode, Statistics};
 use anyhow::{Context, bail};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 use crate::{Settings, checkout, manifest};
+
+/// How often a free port is looked for, should somebody else take it before the application does.
+const PORT_ATTEMPTS: u32 = 5;
 
 /// How long Spin may take until it serves; it compiles the components first.
 const SPIN_START_LIMIT: Duration = Duration::from_secs(180);
@@ -37,6 +42,18 @@ impl Runner {
             _ => Self::Host,
         }
     }
+
+    /// Whether it can run the manifest's schedules.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such `spin`.
+    pub async fn runs_schedules(&self) -> anyhow::Result<bool> {
+        match self {
+            Self::Host => Ok(true),
+            Self::Spin(spin) => has_cron_plugin(spin).await,
+        }
+    }
 }
 
 /// How the application is run.
@@ -54,10 +71,12 @@ pub struct ApplicationOptions {
     pub reuse: Option<InstanceReuse>,
     /// Where the components' logs go.
     pub logs: LogSink,
+    /// Whether the manifest's schedules run by the clock, if the runner can do that.
+    pub schedules: bool,
 }
 
 impl ApplicationOptions {
-    /// As `AGENTOPIA_HOST` asks, on a free port.
+    /// As `AGENTOPIA_HOST` asks, on a free port, without schedules.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -67,6 +86,7 @@ impl ApplicationOptions {
             pool: PoolMode::default(),
             reuse: None,
             logs: LogSink::default(),
+            schedules: false,
         }
     }
 }
@@ -91,16 +111,33 @@ impl Application {
     ///
     /// In one sentence, if it cannot run.
     pub async fn start(options: ApplicationOptions) -> anyhow::Result<Self> {
-        match options.runner.clone() {
-            Runner::Host => Self::start_host(options).await,
-            Runner::Spin(path) => Self::start_spin(path, options).await,
+        let mut attempt = 1;
+        loop {
+            match Self::start_once(options.clone()).await {
+                Err(error) if options.port == 0 && attempt < PORT_ATTEMPTS && is_port_taken(&error) => attempt += 1,
+                outcome => return outcome,
+            }
         }
     }
 
-    async fn start_host(options: ApplicationOptions) -> anyhow::Result<Self> {
+    /// The application is told its own address, so that the port is chosen before it starts; somebody may take it in between.
+    async fn start_once(mut options: ApplicationOptions) -> anyhow::Result<Self> {
+        if options.port == 0 {
+            options.port = free_port()?;
+        }
+        let address = loopback(options.port);
+        options.settings.set_default("public_url", format!("http://{address}"));
+        match options.runner.clone() {
+            Runner::Host => Self::start_host(address, options).await,
+            Runner::Spin(path) => Self::start_spin(path, address, options).await,
+        }
+    }
+
+    async fn start_host(address: SocketAddr, options: ApplicationOptions) -> anyhow::Result<Self> {
         let mut host = HostOptions::new(manifest());
-        host.listen = loopback(options.port);
+        host.listen = address;
         host.variables = options.settings.variables();
+        host.cron = options.schedules;
         host.pool = options.pool;
         host.reuse = options.reuse.unwrap_or(host.reuse);
         host.logs = options.logs;
@@ -113,9 +150,12 @@ impl Application {
         })
     }
 
-    async fn start_spin(spin: PathBuf, options: ApplicationOptions) -> anyhow::Result<Self> {
-        let port = if options.port == 0 { free_port()? } else { options.port };
-        let address = loopback(port);
+    async fn start_spin(spin: PathBuf, address: SocketAddr, options: ApplicationOptions) -> anyhow::Result<Self> {
+        let components = if options.schedules {
+            BTreeSet::new()
+        } else {
+            answering_components()?
+        };
         let mut command = Command::new("/bin/sh");
         command
             .current_dir(checkout())
@@ -129,6 +169,7 @@ impl Application {
                 "--max-instance-concurrent-reuse-count",
                 "1",
             ])
+            .args(components.iter().flat_map(|id| ["--component-id", id]))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .process_group(0);
@@ -175,6 +216,18 @@ impl Application {
         &self.url
     }
 
+    /// Starts a component as its schedule would, and waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// If the component fails, or the application runs on Spin, whose schedules go by the clock alone.
+    pub async fn run_schedule(&self, component: &str) -> anyhow::Result<()> {
+        match &self.process {
+            Process::Host(host) => Ok(host.run_schedule(component).await?),
+            Process::Spin(_) => bail!("Spin runs schedules by the clock alone"),
+        }
+    }
+
     /// What our host counted; `None` on Spin.
     #[must_use]
     pub fn statistics(&self) -> Option<Statistics> {
@@ -206,6 +259,29 @@ async fn end(mut child: Child) {
     drop(child.stdin.take());
     // It has ended already if this fails.
     let _ended = child.wait().await;
+}
+
+/// The components that answer requests: what Spin is to start where schedules do not run, since it would not start without the plugin
+/// that runs them.
+fn answering_components() -> anyhow::Result<BTreeSet<String>> {
+    let triggers = Manifest::load(&manifest())?.trigger.http;
+    Ok(triggers.into_iter().filter_map(|trigger| trigger.component).collect())
+}
+
+/// Whether Spin's cron trigger plugin is installed, by the list that it prints: a line for each plugin, its name first.
+async fn has_cron_plugin(spin: &Path) -> anyhow::Result<bool> {
+    let listed = Command::new(spin)
+        .args(["plugins", "list", "--installed"])
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .with_context(|| format!("{} cannot be started", spin.display()))?;
+    let list = String::from_utf8_lossy(&listed.stdout);
+    Ok(list.lines().any(|line| line.starts_with("trigger-cron ")))
+}
+
+fn is_port_taken(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(HostError::AddressInUse(_)))
 }
 
 fn loopback(port: u16) -> SocketAddr {

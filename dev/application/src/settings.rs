@@ -16,6 +16,12 @@ impl Settings {
         self
     }
 
+    /// Sets one that nothing has set yet.
+    pub fn set_default(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
+        self.0.entry(name.to_owned()).or_insert_with(|| value.into());
+        self
+    }
+
     /// The database, by the URL that the functions log in with.
     ///
     /// # Errors
@@ -81,6 +87,19 @@ mod tests {
                 "database_user=me",
             ],
         );
+    }
+
+    #[test]
+    fn a_default_gives_way_to_what_is_set() {
+        let mut settings = Settings::default();
+        settings
+            .set("public_url", "https://api.example")
+            .set_default("public_url", "http://127.0.0.1:3000")
+            .set_default("service_token", "s3cret");
+
+        let variables = settings.variables();
+        assert_eq!(variables["public_url"], "https://api.example");
+        assert_eq!(variables["service_token"], "s3cret");
     }
 
     #[test]

@@ -90,6 +90,7 @@ fn add_interfaces(linker: &mut Linker<Instance>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p3::add_to_linker(linker)?;
     bindings::postgres::add_to_linker::<_, InstanceOf>(linker, |instance| instance)?;
     bindings::variables::add_to_linker::<_, InstanceOf>(linker, |instance| instance)?;
+    bindings::store::add_to_linker::<_, InstanceOf>(linker, |instance| instance)?;
     Ok(())
 }
 

@@ -61,13 +61,13 @@ pub enum HostError {
         /// What is missing.
         reason: String,
     },
-    /// A component that a schedule starts does not export the cron trigger's world.
-    #[error(
-        "component `{component}` cannot be run on a schedule: this host does not run cron triggers yet; start it with `cron: false`"
-    )]
-    CronNotSupported {
+    /// A component that a schedule starts does not export the cron trigger's handler.
+    #[error("component `{component}` does not export `handle-cron-event` of `fermyon:spin-cron@2.0.0`: {reason}")]
+    NotACronComponent {
         /// The component's id.
         component: String,
+        /// What is missing.
+        reason: String,
     },
     /// The address is taken.
     #[error("{0} is already in use")]

@@ -2,6 +2,8 @@
 
 use crate::allowed_hosts::AllowedHosts;
 use crate::app::{App, Destination};
+use crate::bindings::cron::SpinCronPre;
+use crate::cron::{self, Scheduled, TickError};
 use crate::error::HostError;
 use crate::logs::ComponentLog;
 use crate::manifest::{Manifest, Route};
@@ -13,7 +15,7 @@ use crate::statistics::{Counters, Statistics};
 use crate::variables::{ComponentVariables, Values};
 use crate::workers::Workers;
 use crate::{HostOptions, engine, server};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -42,8 +44,9 @@ pub struct Host {
     runtime: Background,
     address: SocketAddr,
     counters: Vec<(String, Arc<Counters>)>,
+    scheduled: BTreeMap<String, Scheduled>,
     stop: watch::Sender<bool>,
-    server: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Host {
@@ -59,15 +62,17 @@ impl Host {
         let Serving {
             address,
             counters,
-            server,
+            scheduled,
+            tasks,
         } = serving;
         tracing::info!(%address, "serving");
         Ok(Self {
             runtime,
             address,
             counters,
+            scheduled,
             stop,
-            server,
+            tasks,
         })
     }
 
@@ -92,14 +97,25 @@ impl Host {
         }
     }
 
-    /// Stops accepting, gives requests in flight a few seconds to end, and then stops as [`Host::kill`] does.
+    /// Starts a component as its schedule would, and waits for its end. Should it be running already, this waits for that first.
+    pub async fn run_schedule(&self, component: &str) -> Result<(), TickError> {
+        let unknown = || TickError::UnknownComponent(component.to_owned());
+        let scheduled = self.scheduled.get(component).ok_or_else(unknown)?.clone();
+        let runtime = self.runtime.handle().map_err(|_| TickError::Stopped)?;
+        let tick = runtime.spawn(async move { scheduled.tick().await });
+        tick.await.map_err(|_| TickError::Stopped)?
+    }
+
+    /// Stops accepting and starting, gives requests and ticks in flight a few seconds to end, and then stops as [`Host::kill`] does.
     pub async fn shutdown(self) {
         let Self {
-            runtime, stop, server, ..
+            runtime, stop, tasks, ..
         } = self;
         stop.send_replace(true);
-        // The server bounds its own end; an error is a panic of its task, which ended it too.
-        _ = server.await;
+        for task in tasks {
+            // Each bounds its own end; an error is a panic of the task, which ended it too.
+            _ = task.await;
+        }
         runtime.stop();
     }
 
@@ -165,7 +181,8 @@ impl Drop for Background {
 struct Serving {
     address: SocketAddr,
     counters: Vec<(String, Arc<Counters>)>,
-    server: JoinHandle<()>,
+    scheduled: BTreeMap<String, Scheduled>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 async fn serve(
@@ -188,18 +205,44 @@ async fn serve(
         source,
     })?;
 
-    let app = load(&manifest, &options, address, &stopping).await?;
-    let counters = app
-        .components
-        .iter()
-        .map(|(id, workers)| (id.clone(), Arc::clone(&workers.state().component.counters)))
+    let Loaded {
+        app,
+        scheduled,
+        components,
+    } = load(&manifest, &options, address, &stopping).await?;
+    let counters = components
+        .into_iter()
+        .map(|(id, component)| (id, Arc::clone(&component.counters)))
         .collect();
-    let server = tokio::spawn(server::run(listener, app, stopped, GRACE));
+
+    let mut tasks = vec![tokio::spawn(server::run(listener, app, stopped.clone(), GRACE))];
+    for trigger in manifest.trigger.cron.iter().filter(|_| options.cron) {
+        let Some(scheduled) = scheduled.get(&trigger.component) else {
+            continue;
+        };
+        let schedule = cron::parse(&trigger.cron_expression).map_err(|reason| malformed(&options, reason))?;
+        tasks.push(tokio::spawn(scheduled.clone().run(schedule, stopped.clone(), GRACE)));
+    }
     Ok(Serving {
         address,
         counters,
-        server,
+        scheduled,
+        tasks,
     })
+}
+
+fn malformed(options: &HostOptions, reason: String) -> HostError {
+    HostError::Manifest {
+        path: options.manifest.clone(),
+        reason,
+    }
+}
+
+/// An application that is ready to run.
+struct Loaded {
+    app: Arc<App>,
+    scheduled: BTreeMap<String, Scheduled>,
+    components: BTreeMap<String, Arc<Component>>,
 }
 
 async fn load(
@@ -207,16 +250,8 @@ async fn load(
     options: &HostOptions,
     address: SocketAddr,
     stopping: &Arc<AtomicBool>,
-) -> Result<Arc<App>, HostError> {
-    let malformed = |reason| HostError::Manifest {
-        path: options.manifest.clone(),
-        reason,
-    };
-    if let Some(trigger) = manifest.trigger.cron.first().filter(|_| options.cron) {
-        return Err(HostError::CronNotSupported {
-            component: trigger.component.clone(),
-        });
-    }
+) -> Result<Loaded, HostError> {
+    let malformed = |reason| malformed(options, reason);
     let folder = options.manifest.parent().unwrap_or(Path::new(""));
     let values = Values::resolve(manifest, folder, &options.variables)?;
     let router = Router::new(&manifest.trigger.http).map_err(malformed)?;
@@ -228,30 +263,48 @@ async fn load(
         .iter()
         .filter_map(|trigger| trigger.component.clone())
         .collect();
-    let mut compiled = compile(manifest, options, &routed).await?;
-    let mut components = HashMap::new();
-    for id in routed {
-        let component = component(manifest, options, &id, &values, client.clone())?;
-        let Some(instance) = compiled.remove(&id) else {
+    let timed: BTreeSet<_> = manifest
+        .trigger
+        .cron
+        .iter()
+        .map(|trigger| trigger.component.clone())
+        .collect();
+    let used: BTreeSet<_> = routed.union(&timed).cloned().collect();
+    let compiled = compile(manifest, options, &used).await?;
+    let mut components = BTreeMap::new();
+    let mut workers_of = HashMap::new();
+    let mut scheduled = BTreeMap::new();
+    for (id, instance) in compiled {
+        let component = Arc::new(component(manifest, options, &id, &values, client.clone())?);
+        components.insert(id.clone(), Arc::clone(&component));
+        if timed.contains(&id) {
+            let handler = SpinCronPre::new(instance.clone()).map_err(|error| HostError::NotACronComponent {
+                component: id.clone(),
+                reason: format!("{error:#}"),
+            })?;
+            let component = Arc::clone(&component);
+            scheduled.insert(id.clone(), Scheduled::new(component, handler, options.tick_limit));
+        }
+        if !routed.contains(&id) {
             continue;
-        };
+        }
         let service = ServicePre::new(instance).map_err(|error| HostError::NotAnHttpComponent {
             component: id.clone(),
             reason: format!("{error:#}"),
         })?;
         let workers = Workers {
-            component: Arc::new(component),
+            component,
             service,
             reuse: options.reuse,
             request_timeout: options.request_timeout,
             stopping: Arc::clone(stopping),
         };
-        components.insert(id, ProxyHandler::new(workers));
+        workers_of.insert(id, ProxyHandler::new(workers));
     }
 
     let mut destinations = Vec::new();
     for trigger in &manifest.trigger.http {
-        let component = trigger.component.as_ref().and_then(|id| components.get(id));
+        let component = trigger.component.as_ref().and_then(|id| workers_of.get(id));
         destinations.push(match (component, &trigger.static_response) {
             (Some(workers), _) => Destination::Component(workers.clone()),
             (None, Some(answer)) => Destination::fixed(answer).map_err(malformed)?,
@@ -259,11 +312,15 @@ async fn load(
         });
     }
 
-    let app = Arc::new(App::new(router, destinations, components, address));
-    for workers in app.components.values() {
-        workers.state().component.app.get_or_init(|| Arc::downgrade(&app));
+    let app = Arc::new(App::new(router, destinations, workers_of, address));
+    for component in components.values() {
+        component.app.get_or_init(|| Arc::downgrade(&app));
     }
-    Ok(app)
+    Ok(Loaded {
+        app,
+        scheduled,
+        components,
+    })
 }
 
 fn describe(route: &Route) -> String {

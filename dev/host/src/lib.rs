@@ -1,7 +1,7 @@
 //! Runs an application's `spin.toml` on wasmtime, as `spin up` does, as far as this application needs it.
 //!
 //! What a component can tell is as in Spin 4.1: routes, headers, variables, allowed hosts, calls between components, time limits,
-//! instance reuse, Postgres values and errors. What it cannot tell is better where it costs nothing: connections to the database are
+//! instance reuse, Postgres values and errors, schedules. What it cannot tell is better where it costs nothing: connections to the database are
 //! handed out clean and with their statements prepared. What is not known, a manifest's field or a component's import, is refused.
 //!
 //! ```no_run
@@ -36,6 +36,7 @@ mod tls;
 mod variables;
 mod workers;
 
+pub use cron::TickError;
 pub use error::HostError;
 pub use host::Host;
 pub use logs::{LogSink, MemoryLog};

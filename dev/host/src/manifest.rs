@@ -124,7 +124,7 @@ pub struct StaticResponse {
 pub struct CronTrigger {
     /// The trigger's id.
     pub id: Option<String>,
-    /// When, with seconds as the first field.
+    /// When, of UTC and with seconds as the first field.
     pub cron_expression: String,
     /// The component that is started.
     pub component: String,

@@ -28,8 +28,11 @@ pub struct HostOptions {
     pub request_timeout: Option<Duration>,
     /// Where guests' standard output and error go.
     pub logs: LogSink,
-    /// Whether to run the manifest's schedules.
+    /// Whether to run the manifest's schedules by the clock; [`Host::run_schedule`](crate::Host::run_schedule) runs them by hand in any
+    /// case.
     pub cron: bool,
+    /// How long a component that a schedule starts may take.
+    pub tick_limit: Duration,
 }
 
 impl HostOptions {
@@ -50,6 +53,7 @@ impl HostOptions {
             request_timeout: None,
             logs: LogSink::default(),
             cron: true,
+            tick_limit: Duration::from_secs(120),
         }
     }
 }

@@ -1,6 +1,7 @@
-//! The application's variables: where values come from, templates over them, and `spin:variables/variables@3.0.0`.
+//! The application's variables: where values come from, templates over them, and the interfaces by which components read them.
 
 use crate::HostError;
+use crate::bindings::store;
 use crate::bindings::variables::{Error, Host, HostWithStore};
 use crate::manifest::Manifest;
 use crate::state::{Instance, InstanceOf};
@@ -10,6 +11,9 @@ use wasmtime::component::Accessor;
 
 /// What the interface's functions fail with: an error for the guest.
 pub(crate) type Failure = wasmtime_wasi::TrappableError<Error>;
+
+/// The same of `wasi:config/store`.
+pub(crate) type StoreFailure = wasmtime_wasi::TrappableError<store::Error>;
 
 /// The values of the application's variables.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +97,12 @@ impl ComponentVariables {
             .cloned()
             .ok_or_else(|| Error::Undefined(format!("no variable for {:?}.{name:?}", self.component)))
     }
+
+    /// All variables with their values.
+    fn all(&self) -> Vec<(String, String)> {
+        let all = self.values.iter();
+        all.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
 }
 
 /// Checks a variable's name by Spin's rules; the error quotes the name and gives the reason.
@@ -150,6 +160,21 @@ impl<T: Send> HostWithStore<T> for InstanceOf {
 
 impl Host for Instance {
     fn convert_error(&mut self, error: Failure) -> wasmtime::Result<Error> {
+        error.downcast()
+    }
+}
+
+/// `wasi:config/store`, as Spin has it: what is not a variable's name is the name of no variable.
+impl store::Host for Instance {
+    async fn get(&mut self, name: String) -> Result<Option<String>, StoreFailure> {
+        Ok(self.component.variables.get(&name).ok())
+    }
+
+    async fn get_all(&mut self) -> Result<Vec<(String, String)>, StoreFailure> {
+        Ok(self.component.variables.all())
+    }
+
+    fn convert_error(&mut self, error: StoreFailure) -> wasmtime::Result<store::Error> {
         error.downcast()
     }
 }

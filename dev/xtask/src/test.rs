@@ -8,7 +8,7 @@ use crate::terminal::{Terminal, timed};
 
 const WASM: [&str; 2] = ["--target", "wasm32-wasip2"];
 /// What is compiled for Wasm.
-const COMPONENTS: [&str; 11] = [
+const COMPONENTS: [&str; 12] = [
     "agentopia-clients",
     "agentopia-domain",
     "agentopia-platform",
@@ -17,6 +17,7 @@ const COMPONENTS: [&str; 11] = [
     "discord-interaction-handler",
     "get-agent-tool-credentials",
     "heartbeat",
+    "heartbeat-schedule",
     "host-probe",
     "manage-discord-worker",
     "toolboxes-user",

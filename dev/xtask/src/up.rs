@@ -75,18 +75,21 @@ impl Running {
         let mut settings = Settings::default();
         settings
             .database(&postgres.functions_url())?
-            .set("jwt_secret", postgres.secrets().jwt_secret());
+            .set("jwt_secret", postgres.secrets().jwt_secret())
+            .set("service_token", postgres.secrets().service_token());
         if !is_ours {
             supabase_tokens(&mut settings);
         }
         let openai = model_provider(&mut settings).await?;
 
         Terminal.step("components: starting");
-        let application = Application::start(ApplicationOptions {
-            port,
-            ..ApplicationOptions::new(settings)
-        })
-        .await?;
+        let mut options = ApplicationOptions::new(settings);
+        options.port = port;
+        options.schedules = options.runner.runs_schedules().await?;
+        if !options.schedules {
+            Terminal.step("schedule: not running, since Spin has no cron trigger: spin plugins install trigger-cron");
+        }
+        let application = Application::start(options).await?;
         Ok(Self {
             postgres,
             openai,

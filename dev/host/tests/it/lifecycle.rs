@@ -71,22 +71,6 @@ async fn manifest_that_is_not_known_is_refused() {
 }
 
 #[tokio::test]
-async fn schedules_are_checked_but_not_run_yet() {
-    let cron = "[[trigger.cron]]\ncron_expression = \"0 * * * * *\"\ncomponent = \"probe\"\n";
-    let manifest = format!("{}{cron}", manifest(""));
-
-    assert!(matches!(
-        TestApp::try_start(&manifest, |_| {}).await.err(),
-        Some(HostError::CronNotSupported { .. })
-    ));
-    assert!(
-        TestApp::try_start(&manifest, |options| options.cron = false)
-            .await
-            .is_ok()
-    );
-}
-
-#[tokio::test]
 async fn taken_port_is_one_sentence() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();

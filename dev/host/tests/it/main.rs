@@ -14,6 +14,7 @@ mod instances;
 mod lifecycle;
 mod outbound;
 mod routes;
+mod schedule;
 mod streams;
 mod support;
 mod variables;

@@ -18,24 +18,33 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// The probe, built once.
 pub(crate) fn probe() -> &'static Path {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
-    PROBE.get_or_init(|| {
-        let output = Command::new(env!("CARGO"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--release", "--target", "wasm32-wasip2", "-p", "host-probe"])
-            .arg("--message-format=json-render-diagnostics")
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "the probe does not build");
-        String::from_utf8(output.stdout)
-            .unwrap()
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default())
-            .filter_map(|name| name.as_str().map(PathBuf::from))
-            .find(|path| path.ends_with("host_probe.wasm"))
-            .expect("a file host_probe.wasm")
-    })
+    PROBE.get_or_init(|| build("host-probe"))
+}
+
+/// The component that the application's schedule starts, built once.
+pub(crate) fn heartbeat_schedule() -> &'static Path {
+    static HEARTBEAT_SCHEDULE: OnceLock<PathBuf> = OnceLock::new();
+    HEARTBEAT_SCHEDULE.get_or_init(|| build("heartbeat-schedule"))
+}
+
+fn build(package: &str) -> PathBuf {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--release", "--target", "wasm32-wasip2", "-p", package])
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{package} does not build");
+    let file = format!("{}.wasm", package.replace('-', "_"));
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default())
+        .filter_map(|name| name.as_str().map(PathBuf::from))
+        .find(|path| path.ends_with(&file))
+        .expect("the component's file")
 }
 
 /// A manifest whose only component is the probe, at every path; `fields` are more lines of the component.
@@ -192,6 +201,8 @@ impl Upstream {
 
 /// A request as a server sees it.
 pub(crate) struct RawRequest {
+    /// The request line and the headers, in lower case.
+    pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -226,5 +237,5 @@ pub(crate) async fn read_request(stream: &mut TcpStream) -> std::io::Result<Opti
         body.resize(length, 0);
         stream.read_exact(&mut body).await?;
     }
-    Ok(Some(RawRequest { body }))
+    Ok(Some(RawRequest { head, body }))
 }
