@@ -53,7 +53,7 @@ struct ErrorBody {
 /// What a response that is not a success means. Discord's text may repeat the message: only its code is kept.
 ///
 /// That a webhook is gone for good is taken from an answer with one of Discord's codes alone: what stands before Discord answers with the same
-/// statuses for reasons that pass, and code 0 says that the path is wrong.
+/// statuses for reasons that pass (it blocks the address that called), and code 0 says that the path is wrong.
 pub(super) fn refusal(status: u16, retry_after: Option<Duration>, body: &[u8]) -> WebhookError {
     let error = serde_json::from_slice::<ErrorBody>(body).unwrap_or_default();
     let named = match error.code {
@@ -73,8 +73,12 @@ pub(super) fn refusal(status: u16, retry_after: Option<Duration>, body: &[u8]) -
             }
         }
         401 | 403 | 404 if error.code.is_some_and(|code| code > 0) => WebhookError::Gone(named),
+        403 if error.code.is_none() => WebhookError::RateLimited {
+            retry_after,
+            global: true,
+        },
         408 | 504 => WebhookError::TimedOut,
-        403 | 500..=599 => WebhookError::Failed(named),
+        500..=599 => WebhookError::Failed(named),
         _ => WebhookError::Refused(named),
     }
 }
@@ -156,7 +160,10 @@ mod tests {
                 403,
                 None,
                 "<html>banned</html>",
-                WebhookError::Failed("403 no code".into()),
+                WebhookError::RateLimited {
+                    retry_after: None,
+                    global: true,
+                },
             ),
             (404, None, "not found", WebhookError::Refused("404 no code".into())),
             (

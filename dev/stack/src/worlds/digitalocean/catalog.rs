@@ -131,9 +131,8 @@ pub(super) fn find_image(image: &Value) -> Option<&'static Image> {
 impl Region {
     /// As the API shows it.
     pub(super) fn show(&self) -> Value {
-        let sizes = SIZES
-            .iter()
-            .filter(|size| size.regions.contains(&self.slug) && self.is_available);
+        let has = |size: &&Size| self.is_available && size.is_available && size.regions.contains(&self.slug);
+        let sizes = SIZES.iter().filter(has);
         json!({
             "name": self.name,
             "slug": self.slug,
