@@ -13,6 +13,7 @@ mod headers;
 mod instances;
 mod lifecycle;
 mod outbound;
+mod plugin;
 mod routes;
 mod schedule;
 mod streams;
