@@ -75,6 +75,7 @@ $$;
 -- Input: {"toolbox_id", "job": {"job_id", "lease_id", "requested"} with what app.settle_job takes, or with "keep_seconds",
 -- "change": {"kind", …} | null}. Kinds of change:
 --   begin_attempt  {"attempt_id", "bootstrap_token_hash", "boot_seconds"}: a machine is about to be asked for
+--   withdraw_attempt {"attempt_id"}: the provider has made no machine for it, for certain
 --   adopt          {"attempt_id", "droplet_id", "droplet_name"}: the provider has made it
 --   address        {"attempt_id", "address"}: it runs, and is to speak
 --   fail           {"message", "provision_requested_at"}: that request will have none; what was made is destroyed already
@@ -140,6 +141,18 @@ BEGIN
                 FROM public.account_tool_environments AS toolbox
                 WHERE toolbox.id = v_toolbox_id;
             END IF;
+        WHEN 'withdraw_attempt' THEN
+            DELETE FROM app.machine_attempts AS attempt
+            WHERE attempt.id = (v_change ->> 'attempt_id')::uuid
+              AND attempt.droplet_id IS NULL;
+
+            UPDATE public.account_tool_environments AS toolbox
+            SET status = CASE toolbox.status WHEN 'provisioning' THEN 'pending_provision' ELSE toolbox.status END,
+                machine_attempt_id = NULL,
+                bootstrap_token_hash = NULL,
+                bootstrap_expires_at = NULL
+            WHERE toolbox.id = v_toolbox_id
+              AND toolbox.machine_attempt_id = (v_change ->> 'attempt_id')::uuid;
         WHEN 'adopt' THEN
             UPDATE app.machine_attempts AS attempt
             SET droplet_id = (v_change ->> 'droplet_id')::bigint

@@ -24,6 +24,12 @@ const KEY_ID_MAX_CHARS: usize = 64;
 pub const NONCE_BYTES: usize = 24;
 
 /// What a secret belongs to. All of it must be the same again when the secret is opened.
+pub trait Belonging {
+    /// What it belongs to as bytes, which no other belonging has.
+    fn bytes(&self) -> Vec<u8>;
+}
+
+/// What an agent's credential belongs to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SealContext {
     /// Whose it is.
@@ -34,6 +40,28 @@ pub struct SealContext {
     pub item_id: ToolbeltItemId,
     /// The row that holds it.
     pub credential_id: CredentialId,
+}
+
+/// The ids, of one length each.
+impl Belonging for SealContext {
+    fn bytes(&self) -> Vec<u8> {
+        let ids: [Uuid; 4] = [self.user_id.0, self.agent_id.0, self.item_id.0, self.credential_id.0];
+        ids.iter().flat_map(|id| id.as_bytes()).copied().collect()
+    }
+}
+
+/// What the address of an owner's webhook for alerts belongs to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AlertWebhookContext {
+    /// Whose it is.
+    pub user_id: UserId,
+}
+
+/// A word and an id: of another length than a credential's.
+impl Belonging for AlertWebhookContext {
+    fn bytes(&self) -> Vec<u8> {
+        [b"alert-webhook\n".as_slice(), self.user_id.0.as_bytes()].concat()
+    }
 }
 
 /// The keys that seal and open. The newest seals; all open.
@@ -151,7 +179,7 @@ impl Keyring {
     /// # Errors
     ///
     /// If the secret is longer than the cipher takes (256 GiB).
-    pub fn seal(&self, context: &SealContext, secret: &[u8], nonce: [u8; NONCE_BYTES]) -> Result<String, SealError> {
+    pub fn seal(&self, context: &impl Belonging, secret: &[u8], nonce: [u8; NONCE_BYTES]) -> Result<String, SealError> {
         let key = &self.newest;
         let payload = Payload {
             msg: secret,
@@ -172,7 +200,7 @@ impl Keyring {
     /// # Errors
     ///
     /// If it is something else, or the key is gone.
-    pub fn open(&self, context: &SealContext, sealed: &str) -> Result<Opened, OpenError> {
+    pub fn open(&self, context: &impl Belonging, sealed: &str) -> Result<Opened, OpenError> {
         let (key_id, body) = parts(sealed).ok_or(OpenError::Malformed)?;
         let body = URL_SAFE_NO_PAD.decode(body).map_err(|_| OpenError::Malformed)?;
         let (nonce, ciphertext) = body.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError::Malformed)?;
@@ -221,18 +249,10 @@ fn is_key_id(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// The header, whose parts hold no line break, and then ids of one length each: no two contexts have the same bytes.
-fn associated_data(key_id: &str, context: &SealContext) -> Vec<u8> {
-    let ids: [Uuid; 4] = [
-        context.user_id.0,
-        context.agent_id.0,
-        context.item_id.0,
-        context.credential_id.0,
-    ];
+/// The header, whose parts hold no line break, and then what the secret belongs to.
+fn associated_data(key_id: &str, context: &impl Belonging) -> Vec<u8> {
     let mut data = format!("{FORMAT}.{key_id}\n").into_bytes();
-    for id in ids {
-        data.extend_from_slice(id.as_bytes());
-    }
+    data.extend_from_slice(&context.bytes());
     data
 }
 
@@ -339,6 +359,25 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(key_id_of(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_webhook_and_a_credential_are_not_taken_for_each_other() {
+        let keys = keyring(&[entry("a", 1)]);
+        let webhook = AlertWebhookContext {
+            user_id: UserId(Uuid::from_u128(1)),
+        };
+        let sealed = keys.seal(&webhook, b"address", [7; NONCE_BYTES]).unwrap();
+
+        assert_eq!(keys.open(&webhook, &sealed).unwrap().as_bytes(), b"address");
+        assert_eq!(
+            keys.open(&context([1, 2, 3, 4]), &sealed).unwrap_err(),
+            OpenError::Forged
+        );
+        let other = AlertWebhookContext {
+            user_id: UserId(Uuid::from_u128(2)),
+        };
+        assert_eq!(keys.open(&other, &sealed).unwrap_err(), OpenError::Forged);
     }
 
     proptest! {

@@ -26,7 +26,8 @@ pub struct TokenHash(String);
 
 impl TokenHash {
     /// The hash of any text.
-    pub(crate) fn of(text: &str) -> Self {
+    #[must_use]
+    pub fn of(text: &str) -> Self {
         Self(random::to_hex(&Sha256::digest(text)))
     }
 

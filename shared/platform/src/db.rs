@@ -4,10 +4,17 @@
 //! which becomes its caller, does one unit of work and returns JSON. One statement is one transaction: it commits whole or not at all. Both arguments travel as
 //! text, which keeps numbers exact. There is one module per area, with the typed input and output of its operations.
 
+pub mod alerts;
 pub mod chat;
 pub mod credentials;
+pub mod heartbeats;
+pub mod jobs;
+pub mod machines;
+pub mod row;
 pub mod signing_keys;
+pub mod tool_instances;
 pub mod toolbelt;
+pub mod toolboxes;
 
 use std::time::{Duration, Instant};
 
@@ -44,6 +51,15 @@ pub enum Caller {
         /// Which part of it, for the audit log.
         name: &'static str,
     },
+}
+
+/// How often somebody may do something.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Rate {
+    /// In the long run.
+    pub per_minute: u32,
+    /// At once.
+    pub burst: u32,
 }
 
 /// Why an operation did not do what was asked.

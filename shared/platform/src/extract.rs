@@ -27,9 +27,26 @@ where
 {
     type Rejection = ApiError;
 
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let JsonWithin(value) = JsonWithin::<T, BODY_MAX_BYTES>::from_request(request, state).await?;
+        Ok(Self(value))
+    }
+}
+
+/// A JSON body in, of at most this many bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct JsonWithin<T, const MAX_BYTES: usize>(pub T);
+
+impl<T, S, const MAX_BYTES: usize> FromRequest<S> for JsonWithin<T, MAX_BYTES>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         expect_json(&request)?;
-        let body = read_body(request, BODY_MAX_BYTES).await?;
+        let body = read_body(request, MAX_BYTES).await?;
 
         parse_json(&body).map(Self)
     }

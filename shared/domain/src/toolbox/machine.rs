@@ -250,10 +250,16 @@ fn begin(toolbox: &Toolbox, now: DateTime<Utc>) -> Step {
     }
 }
 
-/// Whether a request has been tried for longer than [`PROVISION_LIMIT`].
+/// Whether a request has been tried for too long, and there is no machine of its that would have to be destroyed first.
 #[must_use]
-pub fn is_too_long(requested_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-    (now - requested_at).to_std().is_ok_and(|elapsed| elapsed > PROVISION_LIMIT)
+pub fn is_hopeless(toolbox: &Toolbox, attempts: &[Attempt], now: DateTime<Utc>) -> bool {
+    toolbox.is_wanted && toolbox.is_provisioning && attempts.is_empty() && is_too_long(toolbox.requested_at, now)
+}
+
+fn is_too_long(requested_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    (now - requested_at)
+        .to_std()
+        .is_ok_and(|elapsed| elapsed > PROVISION_LIMIT)
 }
 
 /// How long a machine of this attempt may still appear; `None` if it is known, or cannot any more.

@@ -1,0 +1,146 @@
+//! The sweep: silence noticed, jobs done, what has served its time removed.
+//!
+//! Everything it does is written under a lock or a lease, so that it may run twice at once, die anywhere, and be repeated. It begins no job when
+//! its time is over; the next sweep does.
+
+mod alert;
+mod machine;
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use agentopia_domain::retry::{Failure, RetryPolicy};
+use agentopia_platform::db::alerts::{self, SweptToolboxes};
+use agentopia_platform::db::jobs::{self, Job, Pruned};
+use agentopia_platform::{ApiError, RequestContext, random, serve};
+use futures::{StreamExt, stream};
+use serde::Serialize;
+
+use crate::app::App;
+
+/// A machine's next step.
+const MACHINE: &str = "toolbox_machine";
+/// An alert to be sent.
+const ALERT: &str = "alert";
+/// Machines that are looked at in one sweep, each with up to four calls. Two sweeps a minute make at most 80 calls: below DigitalOcean's 250 a
+/// minute and its 5,000 an hour.
+const MACHINES_PER_SWEEP: u32 = 10;
+const ALERTS_PER_SWEEP: u32 = 50;
+/// How long a job may take until another may take it over: longer than its calls together may.
+const LEASE: Duration = Duration::from_secs(120);
+/// Jobs at work at once.
+const AT_ONCE: usize = 4;
+/// Jobs are not begun later than this.
+const BEGIN_WITHIN: Duration = Duration::from_secs(30);
+const PRUNE_LIMIT: u32 = 5_000;
+
+/// Pauses after failures: doubled from ten seconds up to ten minutes.
+const PATIENCE: RetryPolicy = RetryPolicy {
+    retries: u32::MAX,
+    base: Duration::from_secs(10),
+    longest_pause: Duration::from_secs(600),
+};
+
+/// What a sweep did.
+#[derive(Debug, Serialize)]
+pub(crate) struct Swept {
+    /// Who was found silent or back.
+    toolboxes: SweptToolboxes,
+    /// Machines whose job went a step.
+    machines: usize,
+    /// Alerts that were sent or given up, or of which that was tried.
+    alerts: usize,
+    /// What was removed because it had served its time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pruned: Option<Pruned>,
+}
+
+/// Sweeps once.
+pub(crate) async fn sweep(app: &App, context: &RequestContext) -> Result<Swept, ApiError> {
+    let toolboxes = alerts::sweep_toolboxes(&app.db, context, &app.sweep).await?;
+    let machines = jobs::claim_jobs(&app.db, context, &[MACHINE], MACHINES_PER_SWEEP, LEASE).await?;
+    let due_alerts = jobs::claim_jobs(&app.db, context, &[ALERT], ALERTS_PER_SWEEP, LEASE).await?;
+    let (machines_number, alerts_number) = (machines.len(), due_alerts.len());
+
+    let brake = Brake::default();
+    stream::iter(machines.into_iter().chain(due_alerts))
+        .for_each_concurrent(AT_ONCE, |job| run(app, context, job, &brake))
+        .await;
+
+    let pruned = jobs::prune_expired(&app.db, context, PRUNE_LIMIT).await;
+    let pruned = pruned.map_err(|error| serve::log_best_effort(context, "prune_failed", Err(error)));
+    Ok(Swept {
+        toolboxes,
+        machines: machines_number,
+        alerts: alerts_number,
+        pruned: pruned.ok().filter(|pruned| !pruned.removed.is_empty()),
+    })
+}
+
+/// Does a job. What fails is in the log, and the job is taken up again when its lease runs out.
+async fn run(app: &App, context: &RequestContext, job: Job, brake: &Brake) {
+    if context.elapsed() > BEGIN_WITHIN {
+        let later = jobs::Settlement::Again(Duration::ZERO);
+        let left = jobs::settle_job(&app.db, context, &job, &later).await;
+        serve::log_best_effort(context, "job_not_left", left.map(|_| ()));
+        return;
+    }
+    let result = match job.kind.as_str() {
+        MACHINE => machine::work(app, context, &job, brake).await,
+        _ => alert::work(app, context, &job).await,
+    };
+    serve::log_best_effort(context, "job_not_done", result);
+}
+
+/// Stops the jobs of a sweep from asking a provider that has had enough.
+#[derive(Debug, Default)]
+struct Brake(Mutex<Option<Duration>>);
+
+impl Brake {
+    fn pull(&self, pause: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(pause);
+    }
+
+    /// How long to wait, if it was pulled.
+    fn pause(&self) -> Option<Duration> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The pause before a job that has failed `attempts` times before is tried again.
+fn pause(attempts: u32, failure: Failure) -> Duration {
+    let forever = Duration::MAX;
+    // Half of it is certain: a job is never tried again at once.
+    let jitter = 0.5 + random::fraction() / 2.0;
+    let asked = match failure {
+        Failure::Transient { retry_after } => retry_after,
+        Failure::Permanent => Some(PATIENCE.longest_pause),
+    };
+    asked.unwrap_or_else(|| {
+        PATIENCE
+            .pause(Failure::Transient { retry_after: None }, attempts, forever, jitter)
+            .unwrap_or(PATIENCE.longest_pause)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_follow_what_was_asked() {
+        let transient = |retry_after| Failure::Transient { retry_after };
+
+        for (attempts, least, most) in [(0, 5, 10), (3, 40, 80), (40, 300, 600)] {
+            let pause = pause(attempts, transient(None)).as_secs_f64();
+            assert!(
+                (f64::from(least)..=f64::from(most)).contains(&pause),
+                "{attempts}: {pause}"
+            );
+        }
+        let hour = Duration::from_secs(3600);
+        assert_eq!(pause(0, transient(Some(hour))), hour);
+        assert_eq!(pause(0, Failure::Permanent), Duration::from_secs(600));
+    }
+}
