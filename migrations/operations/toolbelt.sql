@@ -4,6 +4,8 @@
 -- not found, whatever the combination. Agent, toolbox, instance and item have one owner, which the foreign keys keep. A change that
 -- names a revision is made only to that revision. Taking access away takes the items, credentials and permissions that hung on it.
 
+DROP FUNCTION IF EXISTS api.prepare_credential(jsonb, jsonb);
+
 
 -- Rows as clients see them
 
@@ -38,6 +40,29 @@ AS $$
         'created_at', p_row.created_at,
         'updated_at', p_row.updated_at
     )
+$$;
+
+-- The deployed tool of an item. A tool that left the public catalog is still what the instance runs, so this is asked as the service.
+CREATE OR REPLACE FUNCTION app.toolbelt_item_tool(p_instance_id uuid)
+RETURNS jsonb
+LANGUAGE sql
+STABLE
+SET search_path = ''
+AS $$
+    SELECT jsonb_build_object(
+        'id', instance.id,
+        'instance_name_on_toolbox', instance.instance_name_on_toolbox,
+        'status_on_toolbox', instance.status_on_toolbox,
+        'tool_catalog', jsonb_build_object(
+            'id', tool.id,
+            'name', tool.name,
+            'required_secrets_schema', tool.required_secrets_schema,
+            'required_capabilities_schema', tool.required_capabilities_schema
+        )
+    )
+    FROM public.account_tool_instances AS instance
+    JOIN public.tool_catalog AS tool ON tool.id = instance.tool_catalog_id
+    WHERE instance.id = p_instance_id
 $$;
 
 -- Without the sealed secret. Not of the whole row, of which users may not read every column.
@@ -160,6 +185,7 @@ AS $$
 DECLARE
     v_user_id uuid := app.become_user(caller);
     v_access public.agent_toolbox_access;
+    v_constraint text;
 BEGIN
     PERFORM app.require_own_agent((input ->> 'agent_id')::uuid);
 
@@ -183,6 +209,14 @@ BEGIN
     END IF;
 
     RETURN app.toolbox_access_row(v_access);
+EXCEPTION
+    -- What was asked for above went in the meantime.
+    WHEN foreign_key_violation THEN
+        GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
+        IF v_constraint = 'agent_toolbox_access_environment_id_fkey' THEN
+            PERFORM app.refuse(404, 'toolbox_not_found', 'Toolbox not found or access denied');
+        END IF;
+        PERFORM app.refuse(404, 'agent_not_found', format('Agent %s not found.', input ->> 'agent_id'));
 END
 $$;
 
@@ -260,6 +294,7 @@ DECLARE
     v_user_id uuid := app.become_user(caller);
     v_toolbox_id uuid;
     v_item public.agent_toolbelt_items;
+    v_constraint text;
 BEGIN
     PERFORM app.require_own_agent((input ->> 'agent_id')::uuid);
 
@@ -302,6 +337,18 @@ BEGIN
     END IF;
 
     RETURN app.toolbelt_item_row(v_item);
+EXCEPTION
+    -- What was asked for above went in the meantime.
+    WHEN foreign_key_violation THEN
+        GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
+        CASE v_constraint
+            WHEN 'agent_toolbelt_items_toolbox_access_fkey' THEN
+                PERFORM app.refuse(403, 'no_toolbox_access', 'The agent has no access to the toolbox of this tool.');
+            WHEN 'agent_toolbelt_items_instance_id_fkey' THEN
+                PERFORM app.refuse(404, 'tool_instance_not_found', 'Tool instance not found.');
+            ELSE
+                PERFORM app.refuse(404, 'agent_not_found', format('Agent %s not found.', input ->> 'agent_id'));
+        END CASE;
 END
 $$;
 
@@ -315,7 +362,6 @@ DECLARE
     v_user_id uuid := app.become_user(caller);
 BEGIN
     PERFORM app.require_own_agent((input ->> 'agent_id')::uuid);
-    -- A tool that left the public catalog is still what the instance runs.
     PERFORM app.become_service();
 
     RETURN (
@@ -324,31 +370,45 @@ BEGIN
             coalesce(
                 jsonb_agg(
                     app.toolbelt_item_row(item)
-                    || jsonb_build_object(
-                        'account_tool_instance',
-                        jsonb_build_object(
-                            'id', instance.id,
-                            'instance_name_on_toolbox', instance.instance_name_on_toolbox,
-                            'status_on_toolbox', instance.status_on_toolbox,
-                            'tool_catalog', jsonb_build_object(
-                                'id', tool.id,
-                                'name', tool.name,
-                                'required_secrets_schema', tool.required_secrets_schema,
-                                'required_capabilities_schema', tool.required_capabilities_schema
-                            )
-                        )
-                    )
+                    || jsonb_build_object('account_tool_instance', app.toolbelt_item_tool(item.account_tool_instance_id))
                     ORDER BY item.created_at DESC, item.id DESC
                 ),
                 '[]'
             )
         )
         FROM public.agent_toolbelt_items AS item
-        JOIN public.account_tool_instances AS instance ON instance.id = item.account_tool_instance_id
-        JOIN public.tool_catalog AS tool ON tool.id = instance.tool_catalog_id
         WHERE item.agent_id = (input ->> 'agent_id')::uuid
           AND item.user_id = v_user_id
     );
+END
+$$;
+
+-- Input: {"agent_id", "item_id"}. Output: the item with its tool.
+CREATE OR REPLACE FUNCTION api.get_toolbelt_item(caller jsonb, input jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+DECLARE
+    v_user_id uuid := app.become_user(caller);
+    v_row jsonb;
+BEGIN
+    PERFORM app.require_own_toolbelt_item((input ->> 'agent_id')::uuid, (input ->> 'item_id')::uuid);
+    PERFORM app.become_service();
+
+    SELECT
+        app.toolbelt_item_row(item)
+        || jsonb_build_object('account_tool_instance', app.toolbelt_item_tool(item.account_tool_instance_id))
+    INTO v_row
+    FROM public.agent_toolbelt_items AS item
+    WHERE item.id = (input ->> 'item_id')::uuid
+      AND item.user_id = v_user_id;
+
+    IF NOT FOUND THEN
+        PERFORM app.refuse(404, 'toolbelt_item_not_found', 'Toolbelt item not found.');
+    END IF;
+
+    RETURN v_row;
 END
 $$;
 
@@ -373,7 +433,11 @@ BEGIN
     INTO v_item;
 
     IF NOT FOUND THEN
-        PERFORM app.refuse_stale_or_absent(true, 'toolbelt_item_not_found', 'Toolbelt item not found.');
+        PERFORM app.refuse_stale_or_absent(
+            input ->> 'if_match' IS NOT NULL,
+            'toolbelt_item_not_found',
+            'Toolbelt item not found.'
+        );
     END IF;
 
     RETURN app.toolbelt_item_row(v_item);
@@ -400,7 +464,11 @@ BEGIN
     INTO v_item;
 
     IF NOT FOUND THEN
-        PERFORM app.refuse_stale_or_absent(true, 'toolbelt_item_not_found', 'Toolbelt item not found.');
+        PERFORM app.refuse_stale_or_absent(
+            input ->> 'if_match' IS NOT NULL,
+            'toolbelt_item_not_found',
+            'Toolbelt item not found.'
+        );
     END IF;
 
     RETURN app.toolbelt_item_row(v_item);
@@ -408,22 +476,7 @@ END
 $$;
 
 
--- Credentials. The function seals a secret for one row, so it asks for whom before it does, and proposes the row's id.
-
--- Input: {"agent_id", "item_id"}. Output: {"user_id"}, the owner.
-CREATE OR REPLACE FUNCTION api.prepare_credential(caller jsonb, input jsonb)
-RETURNS jsonb
-LANGUAGE plpgsql
-SET search_path = ''
-AS $$
-DECLARE
-    v_user_id uuid := app.become_user(caller);
-BEGIN
-    PERFORM app.require_own_toolbelt_item((input ->> 'agent_id')::uuid, (input ->> 'item_id')::uuid);
-
-    RETURN jsonb_build_object('user_id', v_user_id);
-END
-$$;
+-- Credentials. The function seals a secret for its owner, agent, item and row, so it proposes the row's id.
 
 -- Input: {"agent_id", "item_id", "credential_id", "credential_type", "sealed", "key_id", "account_identifier", "status"}.
 -- Output: the credential without its secret.
@@ -439,6 +492,15 @@ DECLARE
 BEGIN
     PERFORM app.require_own_toolbelt_item((input ->> 'agent_id')::uuid, (input ->> 'item_id')::uuid);
     PERFORM app.become_service();
+
+    PERFORM 1
+    FROM public.agent_tool_credentials AS stored
+    WHERE stored.agent_toolbelt_item_id = (input ->> 'item_id')::uuid
+    HAVING count(*) >= 50;
+
+    IF FOUND THEN
+        PERFORM app.refuse(409, 'too_many_credentials', 'The tool has 50 credentials. Delete those that are not needed.');
+    END IF;
 
     INSERT INTO public.agent_tool_credentials AS stored (
         id, user_id, agent_toolbelt_item_id, credential_type, encrypted_credentials, key_id, account_identifier, status
@@ -461,6 +523,9 @@ BEGIN
 
     RETURN v_row;
 EXCEPTION
+    -- It was deleted in the meantime.
+    WHEN foreign_key_violation THEN
+        PERFORM app.refuse(404, 'toolbelt_item_not_found', 'Toolbelt item not found.');
     WHEN unique_violation THEN
         GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
         IF v_constraint <> 'agent_tool_credentials_active_key' THEN
@@ -506,7 +571,8 @@ BEGIN
 END
 $$;
 
--- Input: {"agent_id", "item_id", "credential_id", "if_match", "set": {"status"?, "account_identifier"?, "sealed"? with "key_id"}}.
+-- Input: {"agent_id", "item_id", "credential_id", "if_match", "set": {"credential_type"?, "status"?, "account_identifier"?, "sealed"? with
+-- "key_id"}}.
 -- Output: the credential without its secret.
 CREATE OR REPLACE FUNCTION api.update_credential(caller jsonb, input jsonb)
 RETURNS jsonb
@@ -523,13 +589,16 @@ BEGIN
     PERFORM app.become_service();
 
     UPDATE public.agent_tool_credentials AS stored
-    SET status = coalesce(v_set ->> 'status', stored.status),
+    SET credential_type = coalesce(v_set ->> 'credential_type', stored.credential_type),
+        status = coalesce(v_set ->> 'status', stored.status),
         account_identifier = CASE
             WHEN v_set ? 'account_identifier' THEN v_set ->> 'account_identifier'
             ELSE stored.account_identifier
         END,
         encrypted_credentials = coalesce(v_set ->> 'sealed', stored.encrypted_credentials),
-        key_id = CASE WHEN v_set ? 'sealed' THEN v_set ->> 'key_id' ELSE stored.key_id END
+        key_id = CASE WHEN v_set ? 'sealed' THEN v_set ->> 'key_id' ELSE stored.key_id END,
+        -- The trigger takes a secret under another key for the same secret; here it is a new one.
+        revision = CASE WHEN v_set ? 'sealed' THEN stored.revision + 1 ELSE stored.revision END
     WHERE stored.id = (input ->> 'credential_id')::uuid
       AND stored.agent_toolbelt_item_id = (input ->> 'item_id')::uuid
       AND stored.user_id = v_user_id
@@ -693,6 +762,50 @@ BEGIN
     INTO v_permission;
 
     RETURN app.permission_row(v_permission);
+EXCEPTION
+    -- It was deleted in the meantime.
+    WHEN foreign_key_violation THEN
+        PERFORM app.refuse(404, 'toolbelt_item_not_found', 'Toolbelt item not found.');
+END
+$$;
+
+-- Input: {"agent_id", "item_id", "permission_id", "if_match", "is_allowed", "requires_approval"}; what is null keeps its value.
+-- Output: the permission.
+CREATE OR REPLACE FUNCTION api.update_permission(caller jsonb, input jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+DECLARE
+    v_user_id uuid := app.become_user(caller);
+    v_permission public.agent_tool_capability_permissions;
+BEGIN
+    PERFORM app.require_own_toolbelt_item((input ->> 'agent_id')::uuid, (input ->> 'item_id')::uuid);
+
+    UPDATE public.agent_tool_capability_permissions AS kept
+    SET is_allowed = coalesce((input ->> 'is_allowed')::boolean, kept.is_allowed),
+        requires_approval = coalesce((input ->> 'requires_approval')::boolean, kept.requires_approval)
+    WHERE kept.id = (input ->> 'permission_id')::uuid
+      AND kept.agent_toolbelt_item_id = (input ->> 'item_id')::uuid
+      AND kept.user_id = v_user_id
+      AND (input ->> 'if_match' IS NULL OR kept.revision = (input ->> 'if_match')::bigint)
+    RETURNING *
+    INTO v_permission;
+
+    IF NOT FOUND THEN
+        PERFORM app.refuse_stale_or_absent(
+            EXISTS (
+                SELECT 1
+                FROM public.agent_tool_capability_permissions AS kept
+                WHERE kept.id = (input ->> 'permission_id')::uuid
+                  AND kept.agent_toolbelt_item_id = (input ->> 'item_id')::uuid
+            ),
+            'permission_not_found',
+            'Permission not found.'
+        );
+    END IF;
+
+    RETURN app.permission_row(v_permission);
 END
 $$;
 
@@ -813,6 +926,7 @@ $$;
 REVOKE ALL ON FUNCTION
     app.toolbox_access_row(public.agent_toolbox_access),
     app.toolbelt_item_row(public.agent_toolbelt_items),
+    app.toolbelt_item_tool(uuid),
     app.credential_row(uuid, uuid, text, text, text, timestamptz, bigint, timestamptz, timestamptz),
     app.permission_row(public.agent_tool_capability_permissions),
     app.require_own_agent(uuid),
@@ -822,6 +936,7 @@ FROM PUBLIC, anon, authenticated, service_role;
 GRANT EXECUTE ON FUNCTION
     app.toolbox_access_row(public.agent_toolbox_access),
     app.toolbelt_item_row(public.agent_toolbelt_items),
+    app.toolbelt_item_tool(uuid),
     app.credential_row(uuid, uuid, text, text, text, timestamptz, bigint, timestamptz, timestamptz),
     app.permission_row(public.agent_tool_capability_permissions),
     app.require_own_agent(uuid),

@@ -1,5 +1,6 @@
 //! What the operations of the toolbelt and of the credentials' release guarantee, as the functions call them.
 
+use agentopia_tests::{DEADLINE, eventually};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -91,7 +92,7 @@ fn operations(agent: Uuid) -> Vec<(&'static str, Value)> {
         ("list_toolbelt_items", json!({ "agent_id": agent })),
         ("update_toolbelt_item", with(json!({ "is_active_for_agent": false }))),
         ("delete_toolbelt_item", item.clone()),
-        ("prepare_credential", item.clone()),
+        ("get_toolbelt_item", item.clone()),
         (
             "store_credential",
             with(json!({ "credential_id": Uuid::from_u128(9), "credential_type": "t", "sealed": "s", "key_id": "k" })),
@@ -107,6 +108,10 @@ fn operations(agent: Uuid) -> Vec<(&'static str, Value)> {
             with(json!({ "capability_name": "open_page", "is_allowed": true })),
         ),
         ("list_permissions", item.clone()),
+        (
+            "update_permission",
+            with(json!({ "permission_id": PERMISSION, "is_allowed": false })),
+        ),
         ("delete_permission", with(json!({ "permission_id": PERMISSION }))),
         (
             "list_agent_audit",
@@ -223,6 +228,11 @@ async fn a_credential_or_permission_of_another_item_is_not_found() {
             "credential_not_found",
         ),
         (
+            "update_permission",
+            with("permission_id", PERMISSION),
+            "permission_not_found",
+        ),
+        (
             "delete_permission",
             with("permission_id", PERMISSION),
             "permission_not_found",
@@ -294,6 +304,17 @@ async fn a_change_is_made_to_the_revision_that_it_names() {
     assert_eq!(changed["revision"], 2);
     assert_eq!(belt.call("update_credential", &credential(1)).await, stale);
     assert_eq!(belt.call("delete_credential", &credential(1)).await, stale);
+    // A new secret is a change, whichever key it is sealed under.
+    for (key, revision) in [("a", 3), ("a", 4), ("b", 5)] {
+        let sealed = json!({
+            "agent_id": AGENT, "item_id": ITEM, "credential_id": CREDENTIAL, "if_match": revision - 1,
+            "set": { "sealed": format!("canary-{revision}"), "key_id": key },
+        });
+        assert_eq!(
+            belt.call("update_credential", &sealed).await.unwrap()["revision"],
+            revision
+        );
+    }
 
     let permission = |if_match: i64| {
         json!({
@@ -307,6 +328,7 @@ async fn a_change_is_made_to_the_revision_that_it_names() {
         (&json!(2), &json!(false))
     );
     assert_eq!(belt.call("put_permission", &permission(1)).await, stale);
+    assert_eq!(belt.call("update_permission", &permission(1)).await, stale);
     assert_eq!(belt.call("delete_permission", &permission(1)).await, stale);
 }
 
@@ -334,6 +356,109 @@ async fn a_capability_is_one_of_the_tools_and_denied_until_it_is_allowed() {
         (&allowed["is_allowed"], &allowed["requires_approval"]),
         (&json!(true), &json!(true))
     );
+    let update = json!({
+        "agent_id": AGENT, "item_id": ITEM, "permission_id": allowed["id"], "is_allowed": null, "requires_approval": false,
+    });
+    let updated = belt.call("update_permission", &update).await.unwrap();
+    assert_eq!(
+        (&updated["is_allowed"], &updated["requires_approval"]),
+        (&json!(true), &json!(false))
+    );
+}
+
+#[tokio::test]
+async fn a_tool_has_fifty_credentials_at_most() {
+    let belt = Toolbelt::new().await;
+    belt.owner
+        .execute(
+            "INSERT INTO public.agent_tool_credentials
+                 (user_id, agent_toolbelt_item_id, credential_type, encrypted_credentials, status)
+             SELECT $1, $2, 'old', 'canary', 'revoked' FROM generate_series(1, 48)",
+            &[&TENANT, &ITEM],
+        )
+        .await
+        .unwrap();
+    let store = |number: u128| {
+        json!({
+            "agent_id": AGENT, "item_id": ITEM, "credential_id": Uuid::from_u128(number), "credential_type": "more",
+            "sealed": "canary", "key_id": "a", "status": "revoked",
+        })
+    };
+
+    assert!(belt.call("store_credential", &store(1)).await.is_ok());
+    let refused = belt.call("store_credential", &store(2)).await;
+
+    assert_eq!(refused, Err("PT409 too_many_credentials".to_owned()));
+}
+
+#[tokio::test]
+async fn what_goes_while_something_is_hung_on_it_is_not_found() {
+    let cases = [
+        (
+            "DELETE FROM public.agent_toolbelt_items",
+            "store_credential",
+            json!({
+                "agent_id": AGENT, "item_id": ITEM, "credential_id": Uuid::from_u128(9), "credential_type": "other",
+                "sealed": "canary", "key_id": "a",
+            }),
+            "PT404 toolbelt_item_not_found",
+        ),
+        (
+            "DELETE FROM public.agent_toolbelt_items",
+            "put_permission",
+            json!({ "agent_id": AGENT, "item_id": ITEM, "capability_name": "submit_form", "is_allowed": true }),
+            "PT404 toolbelt_item_not_found",
+        ),
+        (
+            "DELETE FROM public.agent_toolbox_access",
+            "create_toolbelt_item",
+            json!({ "agent_id": AGENT, "instance_id": INSTANCE }),
+            "PT403 no_toolbox_access",
+        ),
+        (
+            "DELETE FROM public.account_tool_instances",
+            "create_toolbelt_item",
+            json!({ "agent_id": AGENT, "instance_id": INSTANCE }),
+            "PT404 tool_instance_not_found",
+        ),
+        (
+            "DELETE FROM public.account_tool_environments",
+            "grant_toolbox_access",
+            json!({ "agent_id": AGENT, "toolbox_id": TOOLBOX }),
+            "PT404 toolbox_not_found",
+        ),
+    ];
+
+    for (deletion, operation, input, expected) in cases {
+        let belt = Toolbelt::new().await;
+        let making = ["create_toolbelt_item", "grant_toolbox_access"].contains(&operation);
+        if making {
+            belt.owner
+                .batch_execute("DELETE FROM public.agent_toolbelt_items")
+                .await
+                .unwrap();
+        }
+        if operation == "grant_toolbox_access" {
+            belt.owner
+                .batch_execute("DELETE FROM public.agent_toolbox_access")
+                .await
+                .unwrap();
+        }
+        belt.owner.batch_execute(&format!("BEGIN; {deletion}")).await.unwrap();
+        let row = belt.functions.query_one("SELECT pg_backend_pid()", &[]).await.unwrap();
+        let waiting: i32 = row.get(0);
+
+        let (outcome, ()) = tokio::join!(belt.call(operation, &input), async {
+            let locks = "SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted";
+            eventually("the operation waits", DEADLINE, async || {
+                count(&belt.owner, locks, &[&waiting]).await == 1
+            })
+            .await;
+            belt.owner.batch_execute("COMMIT").await.unwrap();
+        });
+
+        assert_eq!(outcome, Err(expected.to_owned()), "{deletion}: {operation}");
+    }
 }
 
 #[tokio::test]
@@ -399,38 +524,127 @@ async fn the_audit_is_read_in_pages_without_gaps() {
     assert!(ids.is_sorted_by(|newer, older| newer > older), "{ids:?}");
 }
 
+/// What the audit log says of releases and denials, as "actor action row changes".
+async fn releases(owner: &Client) -> Vec<String> {
+    let statement = "SELECT actor_name || ' ' || action || ' ' || row_id || ' ' || changes::text FROM app.audit_log
+                     WHERE action LIKE 'credentials_%' ORDER BY id";
+    texts(owner, statement, &[]).await
+}
+
+/// A refusal as it is returned.
+fn refused(status: u16, code: &str, outcome: &Result<Value, String>) -> bool {
+    let Ok(output) = outcome else { return false };
+    output["refused"]["status"] == status && output["refused"]["code"] == code
+}
+
 #[tokio::test]
 async fn credentials_are_released_to_the_toolbox_that_runs_the_tool() {
     let belt = Toolbelt::new().await;
 
     let released = belt.release(&json!({ "capability": "open_page" })).await.unwrap();
 
-    assert_eq!(released["user_id"], json!(TENANT));
     assert_eq!(
-        released["credentials"],
-        json!([{ "id": CREDENTIAL, "credential_type": "api_key", "sealed": "canary-sealed-tool-credentials" }])
+        released,
+        json!({
+            "user_id": TENANT, "agent_id": AGENT, "item_id": ITEM,
+            "secrets": [{
+                "name": "API_KEY", "is_optional": false,
+                "credential": { "id": CREDENTIAL, "sealed": "canary-sealed-tool-credentials" },
+            }],
+        })
     );
-    let entry = texts(
-        &belt.owner,
-        "SELECT actor_name || ' ' || row_id || ' ' || changes::text FROM app.audit_log
-         WHERE action = 'credentials_released'",
-        &[],
-    )
-    .await;
     assert_eq!(
-        entry,
+        releases(&belt.owner).await,
         [format!(
-            "toolbox:{TOOLBOX} {ITEM} {{\"capability\": \"open_page\", \"credentials\": \
-             [{{\"id\": \"{CREDENTIAL}\", \"type\": \"api_key\"}}]}}"
+            "toolbox:{TOOLBOX} credentials_released {ITEM} {{\"capability\": \"open_page\", \"credentials\": \
+             [{{\"id\": \"{CREDENTIAL}\", \"type\": \"api_key\", \"key_id\": null}}]}}"
         )]
     );
 }
 
 #[tokio::test]
+async fn a_tool_is_given_what_its_schema_asks_for_and_no_more() {
+    let belt = Toolbelt::new().await;
+    belt.owner
+        .batch_execute(
+            r#"INSERT INTO public.agent_tool_credentials
+                   (user_id, agent_toolbelt_item_id, credential_type, encrypted_credentials, status)
+               SELECT user_id, agent_toolbelt_item_id, added.type, 'sealed-' || added.type, added.status
+               FROM public.agent_tool_credentials
+               CROSS JOIN (VALUES
+                   ('API_KEY', 'active'), ('BY_NAME', 'active'), ('REVOKED', 'revoked'), ('unasked', 'active')
+               ) AS added (type, status);
+               UPDATE public.tool_catalog
+               SET required_secrets_schema = '[
+                   {"name": "by type first", "env_var_name": "API_KEY", "type": "api_key"},
+                   {"name": "by name", "env_var_name": "BY_NAME", "type": "oauth"},
+                   {"name": "without a type", "env_var_name": "API_KEY"},
+                   {"name": "optional", "env_var_name": "REVOKED", "optional": true},
+                   {"name": "not required", "env_var_name": "ABSENT", "type": "none", "required": false}
+               ]'"#,
+        )
+        .await
+        .unwrap();
+
+    let released = belt.release(&json!({})).await.unwrap();
+
+    let secrets: Vec<_> = released["secrets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|secret| {
+            format!(
+                "{} {} {}",
+                secret["name"], secret["is_optional"], secret["credential"]["sealed"]
+            )
+        })
+        .collect();
+    assert_eq!(
+        secrets,
+        [
+            r#""API_KEY" false "canary-sealed-tool-credentials""#,
+            r#""BY_NAME" false "sealed-BY_NAME""#,
+            r#""API_KEY" false "sealed-API_KEY""#,
+            r#""REVOKED" true null"#,
+            r#""ABSENT" true null"#,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_secret_that_is_missing_is_named_and_nothing_is_released() {
+    let belt = Toolbelt::new().await;
+    belt.owner
+        .batch_execute("UPDATE public.agent_tool_credentials SET status = 'expired'")
+        .await
+        .unwrap();
+
+    let outcome = belt.release(&json!({})).await;
+
+    assert!(refused(409, "credential_missing", &outcome), "{outcome:?}");
+    assert_eq!(outcome.unwrap()["refused"]["extra"]["field"], "API_KEY");
+    assert_eq!(releases(&belt.owner).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_catalog_entry_that_names_no_variable_is_a_fault_of_ours() {
+    for entry in [
+        json!({ "name": "key" }),
+        json!({ "env_var_name": "A=B" }),
+        json!("API_KEY"),
+    ] {
+        let belt = Toolbelt::new().await;
+        let statement = "UPDATE public.tool_catalog SET required_secrets_schema = jsonb_build_array($1::text::jsonb)";
+        belt.owner.execute(statement, &[&entry.to_string()]).await.unwrap();
+
+        assert_eq!(belt.release(&json!({})).await, Err("P0001".to_owned()), "{entry}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_released_that_is_not_due() {
-    let unavailable = "PT404 tool_not_available";
+    let unavailable = (404, "tool_not_available");
     let cases = [
-        ("SELECT 1", json!({ "token_hash": "00" }), "PT401 invalid_token"),
         ("SELECT 1", json!({ "agent_id": Uuid::from_u128(7) }), unavailable),
         ("SELECT 1", json!({ "instance_id": Uuid::from_u128(7) }), unavailable),
         (
@@ -449,29 +663,55 @@ async fn nothing_is_released_that_is_not_due() {
             unavailable,
         ),
         (
+            "UPDATE public.account_tool_environments SET desired_state = 'paused'",
+            json!({}),
+            unavailable,
+        ),
+        (
+            "UPDATE public.account_tool_instances SET desired_status = 'stopped'",
+            json!({}),
+            unavailable,
+        ),
+        (
             "SELECT 1",
             json!({ "capability": "submit_form" }),
-            "PT403 capability_denied",
+            (403, "capability_denied"),
+        ),
+        (
+            "UPDATE public.agent_tool_capability_permissions SET is_allowed = false",
+            json!({ "capability": "open_page" }),
+            (403, "capability_denied"),
         ),
         (
             "UPDATE public.agent_tool_capability_permissions SET requires_approval = true",
             json!({ "capability": "open_page" }),
-            "PT403 capability_requires_approval",
+            (403, "capability_requires_approval"),
         ),
     ];
 
-    for (change, request, expected) in cases {
+    for (change, request, (status, code)) in cases {
         let belt = Toolbelt::new().await;
         belt.owner.batch_execute(change).await.unwrap();
 
-        assert_eq!(
-            belt.release(&request).await,
-            Err(expected.to_owned()),
-            "{change} {request}"
+        let outcome = belt.release(&request).await;
+
+        assert!(refused(status, code, &outcome), "{change} {request}: {outcome:?}");
+        let denied = format!("\"code\": \"{code}\"");
+        let logged = releases(&belt.owner).await;
+        assert!(
+            logged.iter().all(|entry| entry.contains(&denied)) && logged.len() == usize::from(status == 403),
+            "{change} {request}: {logged:?}"
         );
-        let logged = "SELECT count(*) FROM app.audit_log WHERE action = 'credentials_released'";
-        assert_eq!(count(&belt.owner, logged, &[]).await, 0, "{change} {request}");
     }
+}
+
+#[tokio::test]
+async fn an_unknown_token_is_refused() {
+    let belt = Toolbelt::new().await;
+
+    let outcome = belt.release(&json!({ "token_hash": "00" })).await;
+
+    assert_eq!(outcome, Err("PT401 invalid_token".to_owned()));
 }
 
 #[tokio::test]
@@ -483,17 +723,78 @@ async fn a_toolbox_gets_nothing_for_a_tool_on_another_toolbox() {
                  RETURNING encode(token_hash, 'hex')";
     let token: String = belt.owner.query_one(other, &[&TENANT]).await.unwrap().get(0);
 
-    let refused = belt.release(&json!({ "token_hash": token })).await;
+    let outcome = belt.release(&json!({ "token_hash": token })).await;
 
-    assert_eq!(refused, Err("PT404 tool_not_available".to_owned()));
+    assert!(refused(404, "tool_not_available", &outcome), "{outcome:?}");
 }
 
 #[tokio::test]
-async fn a_toolbox_is_limited() {
+async fn a_toolbox_is_limited_whatever_it_is_answered() {
     let belt = Toolbelt::new().await;
-    let limits = json!({ "per_minute": 1, "burst": 2 });
+    let limits = json!({ "per_minute": 1, "burst": 3 });
+    let probe = json!({ "per_minute": 1, "burst": 3, "instance_id": Uuid::from_u128(7) });
 
-    assert!(belt.release(&limits).await.is_ok());
-    assert!(belt.release(&limits).await.is_ok());
-    assert_eq!(belt.release(&limits).await, Err("PT429 rate_limited".to_owned()));
+    assert!(belt.release(&limits).await.unwrap()["refused"].is_null());
+    for _ in 0..2 {
+        assert!(refused(404, "tool_not_available", &belt.release(&probe).await));
+    }
+
+    for request in [limits, probe] {
+        assert_eq!(belt.release(&request).await, Err("PT429 rate_limited".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn what_is_sealed_under_another_key_is_listed_and_replaced_as_it_was_read() {
+    let belt = Toolbelt::new().await;
+    let service = json!({ "kind": "service", "name": "reseal" });
+    let call = async |operation: &str, input: Value| call(&belt.functions, operation, &service, &input).await.unwrap();
+    let list = async |after: Value| {
+        let input = json!({ "key_id": "new", "after": after, "limit": 10 });
+        call("list_credentials_to_reseal", input).await["rows"].clone()
+    };
+    let reseal = async |from: &str| {
+        let rows =
+            json!([{ "id": CREDENTIAL, "from": from, "to": "canary-new" }, { "id": ITEM, "from": "", "to": "" }]);
+        call("reseal_credentials", json!({ "key_id": "new", "rows": rows })).await["resealed"].clone()
+    };
+    let revision = "SELECT revision || ' ' || key_id FROM public.agent_tool_credentials";
+
+    let listed = list(Value::Null).await;
+
+    assert_eq!(
+        listed,
+        json!([{
+            "id": CREDENTIAL, "user_id": TENANT, "agent_id": AGENT, "item_id": ITEM,
+            "sealed": "canary-sealed-tool-credentials",
+        }])
+    );
+    assert_eq!(list(json!(CREDENTIAL)).await, json!([]));
+    assert_eq!(reseal("canary-of-before").await, 0);
+    assert_eq!(reseal("canary-sealed-tool-credentials").await, 1);
+    assert_eq!(list(Value::Null).await, json!([]));
+    assert_eq!(texts(&belt.owner, revision, &[]).await, ["1 new"]);
+}
+
+#[tokio::test]
+async fn a_user_reseals_nothing() {
+    let belt = Toolbelt::new().await;
+
+    for (operation, input) in [
+        (
+            "list_credentials_to_reseal",
+            json!({ "key_id": "new", "after": null, "limit": 10 }),
+        ),
+        ("reseal_credentials", json!({ "key_id": "new", "rows": [] })),
+        (
+            "release_credentials",
+            json!({ "token_hash": "00", "agent_id": AGENT, "instance_id": INSTANCE, "per_minute": 1, "burst": 1 }),
+        ),
+    ] {
+        assert_eq!(
+            belt.call(operation, &input).await,
+            Err("42501".to_owned()),
+            "{operation}"
+        );
+    }
 }
