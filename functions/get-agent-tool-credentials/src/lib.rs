@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod app;
 #[cfg(target_family = "wasm")]
 mod component;
 pub mod routes;
