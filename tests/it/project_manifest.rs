@@ -179,7 +179,7 @@ fn what_is_secret_by_its_name_is_declared_so_and_has_no_default() {
     let manifest = toml("spin.toml");
     let mut secrets = Vec::new();
     for (name, variable) in manifest["variables"].as_table().unwrap() {
-        let by_name = ["password", "secret", "key", "token"]
+        let by_name = ["password", "secret", "key", "keyring", "token", "webhook_url"]
             .iter()
             .any(|word| name.ends_with(word));
         let declared = variable.get("secret").and_then(toml::Value::as_bool) == Some(true);
@@ -197,7 +197,7 @@ fn what_is_secret_by_its_name_is_declared_so_and_has_no_default() {
 
     assert_eq!(
         secrets,
-        ["database_password", "jwt_secret", "openai_api_key", "service_token"]
+        ["credential_keyring", "database_password", "jwt_secret", "openai_api_key", "service_token"]
     );
 }
 

@@ -11,6 +11,7 @@ mod secrets;
 pub mod demo;
 pub mod migrate;
 pub mod postgres;
+pub mod reseal;
 pub mod token;
 pub mod worlds;
 
@@ -18,4 +19,5 @@ pub use error::StackError;
 pub use migrate::migrate;
 pub use postgres::{Health, Postgres, PostgresOptions};
 pub use progress::{Progress, Quiet};
+pub use reseal::reseal;
 pub use secrets::Secrets;

@@ -6,6 +6,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -14,9 +16,10 @@ use crate::StackError;
 /// The name of the file in the data folder.
 const FILE: &str = "secrets.json";
 
-/// What a local stack keeps from others: the key that signs users' tokens, the database's passwords, and the schedule's token.
+/// What a local stack keeps from others: the key that signs users' tokens, the database's passwords, the schedule's token, and the
+/// keys that seal tenants' secrets.
 ///
-/// All are hexadecimal text, so that they stand in URLs and SQL literals as they are.
+/// All but the keyring are hexadecimal text, so that they stand in URLs and SQL literals as they are.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
@@ -24,10 +27,14 @@ pub struct Secrets {
     database_admin_password: String,
     database_functions_password: String,
     service_token: String,
+    credential_keyring: String,
 }
 
 /// What a file may lack that was written before it was kept, and how it is made.
-const LATER: [(&str, fn() -> Result<String, StackError>); 1] = [("service_token", random_hex::<32>)];
+const LATER: [(&str, fn() -> Result<String, StackError>); 2] = [
+    ("service_token", random_hex::<32>),
+    ("credential_keyring", random_keyring),
+];
 
 impl Secrets {
     /// Reads the secrets of `data`, or makes them if there are none yet.
@@ -61,6 +68,11 @@ impl Secrets {
         &self.service_token
     }
 
+    /// The keys that seal tenants' secrets, as the setting `credential_keyring` has them.
+    pub fn credential_keyring(&self) -> &str {
+        &self.credential_keyring
+    }
+
     /// Takes what the file holds, and adds to it what it lacks.
     fn read(path: &Path, bytes: &[u8]) -> Result<Self, StackError> {
         let damaged = |error: serde_json::Error| {
@@ -92,6 +104,7 @@ impl Secrets {
             database_admin_password: random_hex::<16>()?,
             database_functions_password: random_hex::<16>()?,
             service_token: random_hex::<32>()?,
+            credential_keyring: random_keyring()?,
         };
 
         // Linked to its place: no file is replaced.
@@ -134,12 +147,23 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// `N` random bytes as hexadecimal text.
-pub(crate) fn random_hex<const N: usize>() -> Result<String, StackError> {
+/// `N` random bytes.
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], StackError> {
     let mut bytes = [0_u8; N];
     getrandom::fill(&mut bytes)
         .map_err(|error| StackError::Failed(format!("the system gives no randomness: {error}")))?;
-    Ok(hex(&bytes))
+    Ok(bytes)
+}
+
+/// `N` random bytes as hexadecimal text.
+pub(crate) fn random_hex<const N: usize>() -> Result<String, StackError> {
+    Ok(hex(&random_bytes::<N>()?))
+}
+
+/// A keyring of one key.
+fn random_keyring() -> Result<String, StackError> {
+    let key = STANDARD.encode(random_bytes::<32>()?);
+    Ok(format!("local-{}:{key}", random_hex::<4>()?))
 }
 
 /// Bytes as lower-case hexadecimal text.
@@ -149,6 +173,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use agentopia_domain::secrets::Keyring;
+
     use super::*;
 
     #[test]
@@ -183,6 +209,8 @@ mod tests {
         assert_eq!((first.jwt_secret(), first.database_admin_password()), ("a", "b"));
         assert_eq!(first.service_token().len(), 64);
         assert_eq!(first.service_token(), second.service_token());
+        assert!(Keyring::parse(first.credential_keyring()).is_ok());
+        assert_eq!(first.credential_keyring(), second.credential_keyring());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(
             fs::read_dir(folder.path()).unwrap().count(),
@@ -199,6 +227,7 @@ mod tests {
         let shown = format!("{secrets:?}");
 
         assert!(!shown.contains(secrets.jwt_secret()), "{shown}");
+        assert!(!shown.contains(secrets.credential_keyring()), "{shown}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod bench;
 mod database;
+mod reseal;
 mod terminal;
 mod test;
 mod token;
@@ -57,6 +58,15 @@ enum Command {
         #[arg(long)]
         database_url: String,
     },
+    /// Seals stored secrets anew under the newest key: of AGENTOPIA_CREDENTIAL_KEYRING, else of the data folder.
+    Reseal {
+        /// The URL of the database's owner, or of the functions' login; the local database if it is not given.
+        #[arg(long)]
+        database_url: Option<String>,
+        /// The folder of the database and its secrets.
+        #[arg(long, default_value = DATA)]
+        data: PathBuf,
+    },
     /// Prints a token for a demo user.
     Token {
         /// The demo user's address.
@@ -102,6 +112,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Bench { subject } => bench::bench(subject).await,
         Command::Migrate { database_url } => database::migrate(&database_url).await,
+        Command::Reseal { database_url, data } => reseal::reseal(database_url, &in_checkout(data)).await,
         Command::Token { email, data } => token::print(&email, &in_checkout(data)),
         Command::DatabaseUrl { data } => database::print_url(&in_checkout(data)),
     }

@@ -11,7 +11,9 @@ use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::terminal::Terminal;
-use crate::{database, token};
+use crate::{database, reseal, token};
+
+mod machines;
 
 const OPENAI: &str = "https://api.openai.com/v1";
 
@@ -48,6 +50,7 @@ pub(crate) async fn up(port: u16, data: PathBuf, demo: bool) -> anyhow::Result<(
 struct Running {
     postgres: Postgres,
     openai: Option<OpenAiWorld>,
+    machines: Option<machines::StandIns>,
     application: Application,
 }
 
@@ -76,11 +79,16 @@ impl Running {
         settings
             .database(&postgres.functions_url())?
             .set("jwt_secret", postgres.secrets().jwt_secret())
-            .set("service_token", postgres.secrets().service_token());
+            .set("service_token", postgres.secrets().service_token())
+            .set(
+                "credential_keyring",
+                reseal::given_keyring().unwrap_or_else(|| postgres.secrets().credential_keyring().to_owned()),
+            );
         if !is_ours {
             supabase_tokens(&mut settings);
         }
         let openai = model_provider(&mut settings).await?;
+        let machines = machines::provider(&mut settings).await?;
 
         Terminal.step("components: starting");
         let mut options = ApplicationOptions::new(settings);
@@ -93,6 +101,7 @@ impl Running {
         Ok(Self {
             postgres,
             openai,
+            machines,
             application,
         })
     }
@@ -122,6 +131,9 @@ impl Running {
         if self.openai.is_some() {
             println!("There is no OPENAI_API_KEY, so that a stand-in answers, and says so.");
         }
+        if let Some(machines) = &self.machines {
+            machines.introduce();
+        }
         println!(
             "More tokens: cargo xtask token <email>. The database: psql \"$(cargo xtask database-url)\". Ctrl-C stops everything."
         );
@@ -133,6 +145,9 @@ impl Running {
         self.application.stop().await;
         if let Some(openai) = self.openai {
             openai.stop().await;
+        }
+        if let Some(machines) = self.machines {
+            machines.stop().await;
         }
         self.postgres.stop().await?;
         Ok(())
