@@ -268,7 +268,7 @@ fn answering_components() -> anyhow::Result<BTreeSet<String>> {
     Ok(triggers.into_iter().filter_map(|trigger| trigger.component).collect())
 }
 
-/// Whether Spin's cron trigger plugin is installed, by the list that it prints: a line for each plugin, its name first.
+/// Whether Spin's cron trigger plugin is installed.
 async fn has_cron_plugin(spin: &Path) -> anyhow::Result<bool> {
     let listed = Command::new(spin)
         .args(["plugins", "list", "--installed"])
@@ -276,8 +276,12 @@ async fn has_cron_plugin(spin: &Path) -> anyhow::Result<bool> {
         .output()
         .await
         .with_context(|| format!("{} cannot be started", spin.display()))?;
-    let list = String::from_utf8_lossy(&listed.stdout);
-    Ok(list.lines().any(|line| line.starts_with("trigger-cron ")))
+    Ok(lists_cron_plugin(&String::from_utf8_lossy(&listed.stdout)))
+}
+
+/// The list has a line for each plugin, with its name first.
+fn lists_cron_plugin(list: &str) -> bool {
+    list.lines().any(|line| line.starts_with("trigger-cron "))
 }
 
 fn is_port_taken(error: &anyhow::Error) -> bool {
@@ -291,4 +295,26 @@ fn loopback(port: u16) -> SocketAddr {
 fn free_port() -> anyhow::Result<u16> {
     let listener = TcpListener::bind(loopback(0)).context("no port is free")?;
     Ok(listener.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_schedules_what_they_start_is_left_out() {
+        let components = answering_components().unwrap();
+
+        assert!(components.contains("heartbeat"), "{components:?}");
+        assert!(!components.contains("heartbeat-schedule"), "{components:?}");
+    }
+
+    #[test]
+    fn the_plugin_is_found_in_the_list() {
+        assert!(lists_cron_plugin(
+            "kube 0.4.0 [installed]\ntrigger-cron 0.6.2 [installed]\n"
+        ));
+        assert!(!lists_cron_plugin("trigger-cronometer 1.0.0 [installed]\n"));
+        assert!(!lists_cron_plugin("No plugins found\n"));
+    }
 }

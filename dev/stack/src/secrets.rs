@@ -30,8 +30,11 @@ pub struct Secrets {
     credential_keyring: String,
 }
 
+/// Makes a secret.
+type Make = fn() -> Result<String, StackError>;
+
 /// What a file may lack that was written before it was kept, and how it is made.
-const LATER: [(&str, fn() -> Result<String, StackError>); 2] = [
+const LATER: [(&str, Make); 2] = [
     ("service_token", random_hex::<32>),
     ("credential_keyring", random_keyring),
 ];
