@@ -24,6 +24,6 @@ pub use database::{Database, Parameters, Session};
 pub use events::{Event, Events};
 pub use redaction::redacted;
 pub use request::{Request, Response};
-pub use stack::{Stack, StackOptions, database_url};
-pub use tenants::{Agent, AgentBuilder, Channel, Team, User, Workspace};
+pub use stack::{KEYRING, Stack, StackOptions, database_url};
+pub use tenants::{Agent, AgentBuilder, Channel, Team, Tool, ToolInstance, Toolbox, User, Workspace};
 pub use waiting::{DEADLINE, eventually, eventually_some};

@@ -21,7 +21,7 @@ use crate::background;
 use crate::database::{Database, Session};
 use crate::logs::Logs;
 use crate::request::Request;
-use crate::tenants::User;
+use crate::tenants::{Tool, User};
 
 /// The key by which the functions ask the model provider: a text that must not be in any log.
 const OPENAI_KEY: &str = "sk-canary-of-the-model-provider";
@@ -34,6 +34,9 @@ const DIGITALOCEAN_TOKEN: &str = "dop_v1_canary-of-the-machines";
 
 /// What the token of every webhook begins with: the same.
 const WEBHOOK_TOKENS: &str = "canary-of-a-webhook-";
+
+/// The keys that seal tenants' secrets: the same.
+pub const KEYRING: &str = "tests-2026:Y2FuYXJ5LW9mLXRoZS1rZXktdGhhdC1zZWFscy1pdCE=";
 
 /// How many test runs may go on at once on one checkout.
 const RUNS_AT_ONCE: u32 = 16;
@@ -106,8 +109,12 @@ impl Stack {
 
     /// Another application on the shared database and worlds, set up otherwise, for one test.
     pub async fn beside_shared(options: StackOptions) -> Self {
-        let base = Arc::clone(&Self::shared().await.base);
-        background::run(Self::start(base, options)).await
+        Self::shared().await.beside(options).await
+    }
+
+    /// Another application on this one's database and worlds, set up otherwise.
+    pub async fn beside(&self, options: StackOptions) -> Self {
+        background::run(Self::start(Arc::clone(&self.base), options)).await
     }
 
     /// A stack that shares nothing, for a test that breaks the database.
@@ -130,6 +137,7 @@ impl Stack {
         settings
             .set("jwt_secret", &base.jwt_secret)
             .set("service_token", SERVICE_TOKEN)
+            .set("credential_keyring", KEYRING)
             .set("supabase_origin", base.jwks.origin());
         for (name, value) in options.settings {
             settings.set(name, value);
@@ -218,13 +226,15 @@ impl Stack {
 
     /// The texts that must not be in any log.
     #[must_use]
-    pub fn secrets(&self) -> [&str; 6] {
+    pub fn secrets(&self) -> [&str; 7] {
         let password = self.base.functions_url.split([':', '@']).nth(2).unwrap();
+        let (_, key) = KEYRING.split_once(':').unwrap();
         [
             OPENAI_KEY,
             &self.base.jwt_secret,
             password,
             SERVICE_TOKEN,
+            key,
             DIGITALOCEAN_TOKEN,
             WEBHOOK_TOKENS,
         ]
@@ -262,6 +272,17 @@ impl Stack {
     /// A new user.
     pub async fn user_named(&self, name: &str) -> User {
         User::sign_up(Arc::clone(&self.base), name).await
+    }
+
+    /// A new tool of the catalog, which asks for these secrets and has these capabilities.
+    pub async fn tool(&self, secrets: &Value, capabilities: &Value) -> Tool {
+        Tool::add(&self.base, secrets, capabilities).await
+    }
+
+    /// The functions' own URL of the database.
+    #[must_use]
+    pub fn functions_database_url(&self) -> &str {
+        &self.base.functions_url
     }
 
     /// A transaction in which row level security sees the user.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentopia_stack::token::{Signer, UserClaims};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::stack::Base;
@@ -73,6 +74,38 @@ impl User {
             temperature: None,
             max_output_tokens: None,
         }
+    }
+
+    /// A toolbox of the user's that is active, with a token.
+    pub async fn toolbox(&self) -> Toolbox {
+        let statement = "INSERT INTO public.account_tool_environments
+                (user_id, name, status, region_slug, size_slug, token_hash)
+            SELECT $1, 'Toolbox', 'active', 'fra1', 's-1vcpu-1gb', sha256($2::text::bytea)
+            RETURNING id";
+        let random: String = self
+            .base
+            .db
+            .scalar(
+                "SELECT encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'base64')",
+                &[],
+            )
+            .await;
+        let token = format!(
+            "agt_tb_{}",
+            random.trim_end_matches('=').replace('+', "-").replace('/', "_")
+        );
+        let id = self.base.db.insert(statement, &[&self.id, &token]).await;
+        Toolbox { id, token }
+    }
+
+    /// A tool that is deployed on a toolbox of the user's, and should run.
+    pub async fn tool_instance(&self, toolbox: &Toolbox, tool: &Tool) -> ToolInstance {
+        let statement = "INSERT INTO public.account_tool_instances
+                (user_id, account_tool_environment_id, tool_catalog_id, instance_name_on_toolbox, status_on_toolbox)
+            VALUES ($1, $2, $3, 'tool-' || gen_random_uuid(), 'running')
+            RETURNING id";
+        let id = self.base.db.insert(statement, &[&self.id, &toolbox.id, &tool.id]).await;
+        ToolInstance { id }
     }
 
     /// A workspace of the user's.
@@ -198,6 +231,40 @@ pub struct Agent {
     pub id: Uuid,
     /// The display name.
     pub name: String,
+}
+
+/// A user's machine.
+#[derive(Clone, Debug)]
+pub struct Toolbox {
+    /// The toolbox's id.
+    pub id: Uuid,
+    /// What its agent proves itself with.
+    pub token: String,
+}
+
+/// A tool of the catalog.
+#[derive(Clone, Debug)]
+pub struct Tool {
+    /// The tool's id.
+    pub id: Uuid,
+}
+
+impl Tool {
+    pub(crate) async fn add(base: &Base, secrets: &Value, capabilities: &Value) -> Self {
+        let statement = "INSERT INTO public.tool_catalog
+                (tool_name, package_identifier, required_secrets_schema, required_capabilities_schema)
+            VALUES ('tool-' || gen_random_uuid(), 'registry.example.com/tool', $1, $2)
+            RETURNING id";
+        let id = base.db.insert(statement, &[secrets, capabilities]).await;
+        Self { id }
+    }
+}
+
+/// A tool as it is deployed on a toolbox.
+#[derive(Clone, Debug)]
+pub struct ToolInstance {
+    /// The instance's id.
+    pub id: Uuid,
 }
 
 /// A team of people and agents.

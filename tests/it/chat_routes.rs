@@ -9,13 +9,10 @@ use insta::assert_snapshot;
 use crate::chat_support::CHAT;
 
 /// The functions that are not written yet, under every path by which clients call them.
-const UNWRITTEN: [&str; 10] = [
-    "/functions/v1/agent-toolbelt",
+const UNWRITTEN: [&str; 7] = [
     "/functions/v1/digitalocean-options",
     "/functions/v1/discord-interaction-handler",
-    "/functions/v1/dtma/get-agent-tool-credentials",
     "/functions/v1/dtma/heartbeat",
-    "/functions/v1/get-agent-tool-credentials",
     "/functions/v1/heartbeat",
     "/functions/v1/manage-discord-worker",
     "/functions/v1/toolbox-tools",
