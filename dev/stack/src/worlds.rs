@@ -8,6 +8,7 @@ pub mod digitalocean;
 pub mod discord;
 pub mod jwks;
 pub mod openai;
+pub mod toolbox_agents;
 
 mod answer;
 mod connection;
@@ -17,3 +18,4 @@ pub use digitalocean::{DigitalOceanOptions, DigitalOceanWorld};
 pub use discord::{DiscordOptions, DiscordWorld};
 pub use jwks::JwksWorld;
 pub use openai::{OpenAiOptions, OpenAiWorld};
+pub use toolbox_agents::{ToolboxAgentsOptions, ToolboxAgentsWorld};

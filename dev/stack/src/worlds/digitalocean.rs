@@ -38,8 +38,8 @@ const RECORD_LIMIT: usize = 20_000;
 /// The largest body that is read.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 
-/// The number before that of the first droplet.
-const FIRST_ID: u64 = 412_000_000;
+/// The number of the first droplet.
+const FIRST_ID: u64 = 412_000_001;
 
 /// What a list has on a page if nothing else is asked for, and at most.
 const PAGE_ROWS: (usize, usize) = (20, 200);
@@ -63,6 +63,9 @@ pub struct DigitalOceanOptions {
     /// How many requests a minute takes; DigitalOcean takes 250. Without it there is no limit, for tests that share the
     /// world.
     pub per_minute: Option<usize>,
+    /// The number of the first droplet. No number ever comes again: a world that follows another on the same database
+    /// begins higher.
+    pub first_id: u64,
 }
 
 impl Default for DigitalOceanOptions {
@@ -72,6 +75,7 @@ impl Default for DigitalOceanOptions {
             boot: Boot::After(Duration::ZERO),
             listing_delay: Duration::ZERO,
             per_minute: None,
+            first_id: FIRST_ID,
         }
     }
 }
@@ -98,8 +102,8 @@ impl DigitalOceanWorld {
     /// Starts a world without droplets.
     pub async fn start(options: DigitalOceanOptions) -> Result<Self, StackError> {
         let state = Arc::new(Mutex::new(Account {
+            last_id: options.first_id.saturating_sub(1),
             options,
-            last_id: FIRST_ID,
             ..Account::default()
         }));
         let router = Router::new()
@@ -124,12 +128,12 @@ impl DigitalOceanWorld {
 
     /// The droplets that there are now, oldest first.
     pub fn droplets(&self) -> Vec<Droplet> {
-        let mut account = self.account();
-        account
-            .machines
-            .values_mut()
-            .map(|machine| machine.droplet().clone())
-            .collect()
+        self.watch().now()
+    }
+
+    /// The droplets, for whoever plays the machines.
+    pub fn watch(&self) -> Droplets {
+        Droplets(Arc::clone(&self.state))
     }
 
     /// The droplets that bear a tag now, oldest first.
@@ -218,6 +222,19 @@ impl DigitalOceanWorld {
     /// The account, to look at or to change.
     fn account(&self) -> MutexGuard<'_, Account> {
         lock(&self.state)
+    }
+}
+
+/// The droplets of a world. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Droplets(Arc<Mutex<Account>>);
+
+impl Droplets {
+    /// Those that there are now, oldest first.
+    pub fn now(&self) -> Vec<Droplet> {
+        let mut account = lock(&self.0);
+        let machines = account.machines.values_mut();
+        machines.map(|machine| machine.droplet().clone()).collect()
     }
 }
 
