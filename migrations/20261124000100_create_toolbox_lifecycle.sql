@@ -102,30 +102,36 @@ EXECUTE FUNCTION app.bump_revision();
 DROP TRIGGER account_tool_environments_set_updated_at ON public.account_tool_environments;
 CREATE TRIGGER account_tool_environments_set_updated_at
 BEFORE UPDATE OF
-    name, description, status, desired_state, do_droplet_id, do_droplet_name, public_ip_address, token_hash,
-    bootstrap_token_hash, provisioning_error_message, generation
+    name, description, status, desired_state, region_slug, size_slug, image_slug, do_droplet_id, do_droplet_name,
+    public_ip_address, token_hash, bootstrap_token_hash, bootstrap_claim_hash, bootstrap_expires_at,
+    provisioning_error_message, machine_attempt_id, provision_requested_at, generation, heartbeat_period_seconds,
+    heartbeat_grace_seconds, user_id
 ON public.account_tool_environments
 FOR EACH ROW EXECUTE FUNCTION app.set_updated_at();
 
 DROP TRIGGER account_tool_environments_audit_change ON public.account_tool_environments;
 CREATE TRIGGER account_tool_environments_audit_change
 AFTER INSERT OR DELETE OR UPDATE OF
-    name, description, status, desired_state, do_droplet_id, do_droplet_name, public_ip_address, token_hash,
-    bootstrap_token_hash, provisioning_error_message
+    name, description, status, desired_state, region_slug, size_slug, image_slug, do_droplet_id, do_droplet_name,
+    public_ip_address, token_hash, bootstrap_token_hash, bootstrap_claim_hash, bootstrap_expires_at,
+    provisioning_error_message, machine_attempt_id, provision_requested_at, generation, heartbeat_period_seconds,
+    heartbeat_grace_seconds, user_id
 ON public.account_tool_environments
 FOR EACH ROW EXECUTE FUNCTION app.audit_change('id');
 
 DROP TRIGGER account_tool_instances_set_updated_at ON public.account_tool_instances;
 CREATE TRIGGER account_tool_instances_set_updated_at
 BEFORE UPDATE OF
-    desired_status, status_on_toolbox, generation, config_values, base_config_override_json, instance_error_message
+    desired_status, status_on_toolbox, generation, config_values, base_config_override_json, port_mapping_json, version,
+    instance_name_on_toolbox, tool_catalog_id, account_tool_environment_id, instance_error_message, user_id
 ON public.account_tool_instances
 FOR EACH ROW EXECUTE FUNCTION app.set_updated_at();
 
 DROP TRIGGER account_tool_instances_audit_change ON public.account_tool_instances;
 CREATE TRIGGER account_tool_instances_audit_change
 AFTER INSERT OR DELETE OR UPDATE OF
-    desired_status, status_on_toolbox, generation, config_values, base_config_override_json
+    desired_status, status_on_toolbox, generation, config_values, base_config_override_json, port_mapping_json, version,
+    instance_name_on_toolbox, tool_catalog_id, account_tool_environment_id, instance_error_message, user_id
 ON public.account_tool_instances
 FOR EACH ROW EXECUTE FUNCTION app.audit_change('id');
 

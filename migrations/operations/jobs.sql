@@ -95,55 +95,54 @@ SET search_path = ''
 AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
+    v_jobs jsonb;
 BEGIN
     PERFORM app.become(caller);
 
-    RETURN (
-        WITH due AS (
-            SELECT job.id
-            FROM app.jobs AS job
-            WHERE job.outcome IS NULL
-              AND job.run_after <= v_now
-              AND (job.lease_expires_at IS NULL OR job.lease_expires_at <= v_now)
-              AND job.kind = ANY (ARRAY(SELECT jsonb_array_elements_text(input -> 'kinds')))
-            ORDER BY job.run_after
-            LIMIT (input ->> 'limit')::int
-            FOR UPDATE SKIP LOCKED
-        ),
-        claimed AS (
-            UPDATE app.jobs AS job
-            SET lease_id = gen_random_uuid(),
-                lease_expires_at = v_now + make_interval(secs => (input ->> 'lease_seconds')::int),
-                -- Whoever had it died over it.
-                attempts = CASE
-                    WHEN job.lease_id IS NULL THEN job.attempts
-                    ELSE least(job.attempts + 1, job.max_attempts)
-                END
-            FROM due
-            WHERE job.id = due.id
-            RETURNING
-                job.id, job.lease_id, job.requested, job.kind, job.key, job.attempts, job.max_attempts, job.run_after
-        )
-        SELECT jsonb_build_object(
-            'jobs',
-            coalesce(
-                jsonb_agg(
-                    jsonb_build_object(
-                        'job_id', claimed.id,
-                        'lease_id', claimed.lease_id,
-                        'requested', claimed.requested,
-                        'kind', claimed.kind,
-                        'key', claimed.key,
-                        'attempts', claimed.attempts,
-                        'max_attempts', claimed.max_attempts
-                    )
-                    ORDER BY claimed.run_after
-                ),
-                '[]'
+    WITH due AS (
+        SELECT job.id
+        FROM app.jobs AS job
+        WHERE job.outcome IS NULL
+          AND job.run_after <= v_now
+          AND (job.lease_expires_at IS NULL OR job.lease_expires_at <= v_now)
+          AND job.kind = ANY (ARRAY(SELECT jsonb_array_elements_text(input -> 'kinds')))
+        ORDER BY job.run_after
+        LIMIT (input ->> 'limit')::int
+        FOR UPDATE SKIP LOCKED
+    ),
+    claimed AS (
+        UPDATE app.jobs AS job
+        SET lease_id = gen_random_uuid(),
+            lease_expires_at = v_now + make_interval(secs => (input ->> 'lease_seconds')::int),
+            -- Whoever had it died over it.
+            attempts = CASE
+                WHEN job.lease_id IS NULL THEN job.attempts
+                ELSE least(job.attempts + 1, job.max_attempts)
+            END
+        FROM due
+        WHERE job.id = due.id
+        RETURNING
+            job.id, job.lease_id, job.requested, job.kind, job.key, job.attempts, job.max_attempts, job.run_after
+    )
+    SELECT coalesce(
+        jsonb_agg(
+            jsonb_build_object(
+                'job_id', claimed.id,
+                'lease_id', claimed.lease_id,
+                'requested', claimed.requested,
+                'kind', claimed.kind,
+                'key', claimed.key,
+                'attempts', claimed.attempts,
+                'max_attempts', claimed.max_attempts
             )
-        )
-        FROM claimed
-    );
+            ORDER BY claimed.run_after
+        ),
+        '[]'
+    )
+    INTO v_jobs
+    FROM claimed;
+
+    RETURN jsonb_build_object('jobs', v_jobs);
 END
 $$;
 

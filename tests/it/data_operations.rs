@@ -323,7 +323,7 @@ async fn power_leaves_a_trace_and_secrets_do_not() {
         )
         .await
         .unwrap();
-    assert_eq!(columns.len(), 7);
+    assert_eq!(columns.len(), 8);
     for column in &columns {
         let (table, name, is_bytes): (String, String, bool) = (column.get(0), column.get(1), column.get(2));
         let value = if is_bytes {
@@ -411,7 +411,11 @@ async fn a_user_who_ever_spoke_can_be_deleted() {
         ["user I was here"],
         "it stays, and names nobody"
     );
-    assert_eq!(remembering(&owner, TENANT).await, ["app.audit_log"]);
+    // A machine is to be destroyed even when its owner is gone.
+    assert_eq!(
+        remembering(&owner, TENANT).await,
+        ["app.audit_log", "app.machine_attempts"]
+    );
 }
 
 #[tokio::test]

@@ -247,7 +247,7 @@ async fn updated_at_is_kept_by_a_trigger() {
              FROM pg_trigger
              WHERE tgrelid = ours.oid
                AND tgfoid = 'app.set_updated_at()'::regprocedure
-               AND pg_get_triggerdef(oid) LIKE '% BEFORE UPDATE ON % FOR EACH ROW %'
+               AND pg_get_triggerdef(oid) ~ ' BEFORE UPDATE (OF [a-z_, ]+ )?ON .* FOR EACH ROW '
          )",
     )
     .await;
@@ -298,7 +298,7 @@ async fn what_grants_power_is_audited() {
         "SELECT tgrelid::regclass::text
          FROM pg_trigger
          WHERE tgfoid = 'app.audit_change()'::regprocedure
-           AND pg_get_triggerdef(oid) LIKE '% AFTER INSERT OR DELETE OR UPDATE ON %'
+           AND pg_get_triggerdef(oid) ~ ' AFTER INSERT OR DELETE OR UPDATE (OF [a-z_, ]+ )?ON '
          ORDER BY 1",
         &[],
     )
@@ -321,6 +321,30 @@ async fn what_grants_power_is_audited() {
     user_team_memberships
     workspace_invitations
     workspace_members
+    ");
+}
+
+#[tokio::test]
+async fn what_is_no_change_is_named() {
+    let passed_over = texts(
+        &catalog().await,
+        "SELECT tgname || ': ' || string_agg(attname, ' ' ORDER BY attname)
+         FROM pg_trigger
+         JOIN pg_attribute ON attrelid = tgrelid AND attnum > 0 AND NOT attisdropped
+         WHERE tgfoid IN ('app.audit_change()'::regprocedure, 'app.set_updated_at()'::regprocedure)
+           AND cardinality(tgattr::int2[]) > 0
+           AND attnum <> ALL (tgattr::int2[])
+         GROUP BY tgname
+         ORDER BY 1",
+        &[],
+    )
+    .await;
+
+    assert_snapshot!(passed_over.join("\n"), @r"
+    account_tool_environments_audit_change: alert_after created_at dtma_health_details_json dtma_last_known_version id last_heartbeat_at remind_after reported_at reported_generation revision updated_at
+    account_tool_environments_set_updated_at: alert_after created_at dtma_health_details_json dtma_last_known_version id last_heartbeat_at remind_after reported_at reported_generation revision updated_at
+    account_tool_instances_audit_change: created_at id last_heartbeat_from_dtma reported_generation reported_state revision updated_at
+    account_tool_instances_set_updated_at: created_at id last_heartbeat_from_dtma reported_generation reported_state revision updated_at
     ");
 }
 
@@ -533,14 +557,20 @@ async fn the_tenant_sees_rows_wherever_users_see_any() {
     }
 
     assert_snapshot!(closed.join("\n"), @r"
+    app.alert_destinations
+    app.alerts
     app.audit_log
     app.chat_turns
     app.idempotency_keys
     app.jobs
+    app.machine_attempts
     app.operation_files
+    app.provider_options
     app.rate_limits
     app.schema_migrations
     app.signing_keys
+    app.sweep_state
+    app.toolbox_flips
     app.usage_records
     ");
 }
