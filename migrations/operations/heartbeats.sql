@@ -151,104 +151,25 @@ SET search_path = ''
 AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
-    v_judged jsonb;
+    v_judged record;
 BEGIN
-    SELECT jsonb_agg(
-        jsonb_build_object(
-            'id', found.id,
-            'state', found.state,
-            'generation', found.reported_generation,
-            'message', found.message,
-            'status', found.verdict -> 0,
-            'action', found.verdict -> 1
-        )
-    )
-    INTO v_judged
-    FROM (
-        SELECT
-            seen.id,
-            seen.state,
-            seen.reported_generation,
-            seen.message,
-            p_rule -> seen.desired -> seen.state -> CASE
-                WHEN seen.reported_generation < seen.generation THEN 'stale'
-                ELSE 'current'
-            END AS verdict
-        FROM (
-            SELECT
-                instance.id,
-                instance.generation,
-                CASE
-                    WHEN p_is_paused AND instance.desired_status = 'running' THEN 'stopped'
-                    ELSE instance.desired_status
-                END AS desired,
-                CASE
-                    WHEN p_report IS NULL THEN coalesce(instance.reported_state, 'absent')
-                    ELSE coalesce(entry.value ->> 'state', 'absent')
-                END AS state,
-                CASE
-                    WHEN p_report IS NULL THEN instance.reported_generation
-                    ELSE (entry.value ->> 'generation')::bigint
-                END AS reported_generation,
-                CASE
-                    WHEN p_report IS NULL THEN instance.instance_error_message
-                    ELSE entry.value ->> 'message'
-                END AS message
-            FROM public.account_tool_instances AS instance
-            LEFT JOIN jsonb_array_elements(p_report) AS entry
-                ON (entry.value ->> 'id')::uuid = instance.id
-            WHERE instance.account_tool_environment_id = p_toolbox_id
-        ) AS seen
-    ) AS found;
+    PERFORM 1
+    FROM public.account_tool_instances AS instance
+    WHERE instance.account_tool_environment_id = p_toolbox_id;
 
-    IF v_judged IS NULL THEN
+    IF NOT FOUND THEN
         RETURN '[]'::jsonb;
     END IF;
 
-    IF p_report IS NOT NULL THEN
-        DELETE FROM public.account_tool_instances AS instance
-        USING jsonb_array_elements(v_judged) AS judged
-        WHERE instance.id = (judged.value ->> 'id')::uuid
-          AND judged.value ->> 'status' = 'deleted';
-
-        -- Time alone is written now and then.
-        UPDATE public.account_tool_instances AS instance
-        SET status_on_toolbox = judged.value ->> 'status',
-            reported_state = judged.value ->> 'state',
-            reported_generation = (judged.value ->> 'generation')::bigint,
-            instance_error_message = judged.value ->> 'message',
-            last_heartbeat_from_dtma = v_now
-        FROM jsonb_array_elements(v_judged) AS judged
-        WHERE instance.id = (judged.value ->> 'id')::uuid
-          AND (
-              instance.status_on_toolbox,
-              instance.reported_state,
-              instance.reported_generation,
-              instance.instance_error_message
-          ) IS DISTINCT FROM (
-              judged.value ->> 'status',
-              judged.value ->> 'state',
-              (judged.value ->> 'generation')::bigint,
-              judged.value ->> 'message'
-          );
-
-        UPDATE public.account_tool_instances AS instance
-        SET last_heartbeat_from_dtma = v_now
-        WHERE instance.account_tool_environment_id = p_toolbox_id
-          AND instance.last_heartbeat_from_dtma < v_now - interval '5 minutes';
-    END IF;
-
-    RETURN (
-        SELECT coalesce(
+    -- One look tells all: most heartbeats bring no news, and then there is nothing to write.
+    SELECT
+        coalesce(
             jsonb_agg(
                 jsonb_build_object(
                     'account_tool_instance_id', instance.id,
                     'instance_name_on_toolbox', instance.instance_name_on_toolbox,
-                    'desired', CASE
-                        WHEN p_is_paused AND instance.desired_status = 'running' THEN 'stopped'
-                        ELSE instance.desired_status
-                    END,
-                    'action', judged.value -> 'action',
+                    'desired', seen.desired,
+                    'action', verdict.value -> 1,
                     'generation', instance.generation,
                     'image', tool.package_identifier,
                     'image_tag', tool.version,
@@ -258,14 +179,91 @@ BEGIN
                     'resources', tool.resource_requirements
                 )
                 ORDER BY instance.created_at, instance.id
-            ),
+            ) FILTER (WHERE p_report IS NULL OR verdict.value ->> 0 <> 'deleted'),
             '[]'
-        )
-        FROM public.account_tool_instances AS instance
-        JOIN jsonb_array_elements(v_judged) AS judged ON (judged.value ->> 'id')::uuid = instance.id
-        JOIN public.tool_catalog AS tool ON tool.id = instance.tool_catalog_id
+        ) AS answer,
+        array_agg(instance.id) FILTER (WHERE verdict.value ->> 0 = 'deleted') AS gone,
+        jsonb_agg(
+            jsonb_build_object(
+                'id', instance.id,
+                'status', verdict.value -> 0,
+                'state', seen.state,
+                'generation', seen.generation,
+                'message', seen.message
+            )
+        ) FILTER (
+            WHERE (
+                instance.status_on_toolbox,
+                instance.reported_state,
+                instance.reported_generation,
+                instance.instance_error_message
+            ) IS DISTINCT FROM (verdict.value ->> 0, seen.state, seen.generation, seen.message)
+        ) AS news,
+        bool_or(instance.last_heartbeat_from_dtma < v_now - interval '5 minutes') AS is_behind
+    INTO v_judged
+    FROM public.account_tool_instances AS instance
+    JOIN public.tool_catalog AS tool ON tool.id = instance.tool_catalog_id
+    LEFT JOIN jsonb_array_elements(p_report) AS entry ON (entry.value ->> 'id')::uuid = instance.id
+    CROSS JOIN LATERAL (
+        SELECT
+            CASE
+                WHEN p_is_paused AND instance.desired_status = 'running' THEN 'stopped'
+                ELSE instance.desired_status
+            END AS desired,
+            CASE
+                WHEN p_report IS NULL THEN coalesce(instance.reported_state, 'absent')
+                ELSE coalesce(entry.value ->> 'state', 'absent')
+            END AS state,
+            CASE
+                WHEN p_report IS NULL THEN instance.reported_generation
+                ELSE (entry.value ->> 'generation')::bigint
+            END AS generation,
+            CASE
+                WHEN p_report IS NULL THEN instance.instance_error_message
+                ELSE entry.value ->> 'message'
+            END AS message
+    ) AS seen
+    CROSS JOIN LATERAL (
+        SELECT
+            p_rule -> seen.desired -> seen.state -> CASE
+                WHEN seen.generation < instance.generation THEN 'stale'
+                ELSE 'current'
+            END AS value
+        -- Not merged into what uses it: the rule is asked once for each.
+        OFFSET 0
+    ) AS verdict
+    WHERE instance.account_tool_environment_id = p_toolbox_id;
+
+    IF p_report IS NULL THEN
+        RETURN v_judged.answer;
+    END IF;
+
+    IF v_judged.gone IS NOT NULL THEN
+        DELETE FROM public.account_tool_instances AS instance
+        WHERE instance.id = ANY (v_judged.gone);
+    END IF;
+
+    IF v_judged.news IS NOT NULL THEN
+        UPDATE public.account_tool_instances AS instance
+        SET status_on_toolbox = news.status,
+            reported_state = news.state,
+            reported_generation = news.generation,
+            instance_error_message = news.message,
+            last_heartbeat_from_dtma = v_now
+        FROM jsonb_to_recordset(v_judged.news)
+            AS news (id uuid, status text, state text, generation bigint, message text)
+        WHERE instance.id = news.id;
+    END IF;
+
+    -- Time alone is written now and then.
+    IF v_judged.is_behind THEN
+        UPDATE public.account_tool_instances AS instance
+        SET last_heartbeat_from_dtma = v_now
         WHERE instance.account_tool_environment_id = p_toolbox_id
-    );
+          AND instance.last_heartbeat_from_dtma < v_now - interval '5 minutes';
+    END IF;
+
+    RETURN v_judged.answer;
 END
 $$;
 
