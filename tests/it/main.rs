@@ -28,6 +28,7 @@ mod data_migrations;
 mod data_operations;
 mod data_policies;
 mod data_toolbelt;
+mod heartbeat_schedule;
 mod host_pool;
 mod project_components;
 mod project_docs;
