@@ -302,7 +302,7 @@ async fn a_change_is_made_to_the_revision_that_it_names_or_not_at_all() {
             change(r#""1""#).await,
             change(r#""99""#).await,
             change(&format!("W/{now}")).await,
-            change(r#""of another""#).await,
+            change(r#""of-another""#).await,
             belt.delete(path).header("if-match", r#""1""#).await,
         ];
         let current = belt
