@@ -3,13 +3,16 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentopia_application::{Application, ApplicationOptions, Settings, checkout, manifest, migrations};
 use agentopia_host::{LogSink, MemoryLog, PoolMode, Statistics};
 use agentopia_stack::postgres::DATABASE;
 use agentopia_stack::worlds::discord::Webhook;
+use agentopia_stack::worlds::toolbox_agents::{Pace, Plays};
 use agentopia_stack::worlds::{
     DigitalOceanOptions, DigitalOceanWorld, DiscordOptions, DiscordWorld, JwksWorld, OpenAiOptions, OpenAiWorld,
+    ToolboxAgentsOptions, ToolboxAgentsWorld,
 };
 use agentopia_stack::{Postgres, PostgresOptions, Quiet, StackError, migrate};
 use http::Method;
@@ -29,14 +32,17 @@ const OPENAI_KEY: &str = "sk-canary-of-the-model-provider";
 /// The token by which the schedule asks for the sweep: the same.
 const SERVICE_TOKEN: &str = "canary-of-the-service-token";
 
+/// The keys that seal tenants' secrets: the same.
+pub const KEYRING: &str = "tests-2026:Y2FuYXJ5LW9mLXRoZS1rZXktdGhhdC1zZWFscy1pdCE=";
+
 /// The token by which the functions ask for machines: the same.
 const DIGITALOCEAN_TOKEN: &str = "dop_v1_canary-of-the-machines";
 
 /// What the token of every webhook begins with: the same.
 const WEBHOOK_TOKENS: &str = "canary-of-a-webhook-";
 
-/// The keys that seal tenants' secrets: the same.
-pub const KEYRING: &str = "tests-2026:Y2FuYXJ5LW9mLXRoZS1rZXktdGhhdC1zZWFscy1pdCE=";
+/// How often toolboxes report, limits allowing.
+const REPORT_EVERY: Duration = Duration::from_millis(100);
 
 /// How many test runs may go on at once on one checkout.
 const RUNS_AT_ONCE: u32 = 16;
@@ -57,6 +63,7 @@ pub(crate) struct Base {
     pub(crate) jwt_secret: String,
     openai: OpenAiWorld,
     digitalocean: DigitalOceanWorld,
+    toolbox_agents: ToolboxAgentsWorld,
     discord: DiscordWorld,
     operators_webhook: Webhook,
     /// The server ends with this; a process of its own ends it should we not come to it.
@@ -126,7 +133,25 @@ impl Stack {
         .await
     }
 
+    /// Ends the application as [`Stack::kill`] does, and starts another in its place, at the same address.
+    ///
+    /// # Panics
+    ///
+    /// With a sentence, if it cannot be started.
+    pub async fn restart(self, options: StackOptions) -> Self {
+        let base = Arc::clone(&self.base);
+        let (_, port) = self.url().rsplit_once(':').unwrap();
+        let port = port.parse().unwrap();
+        self.kill().await;
+        background::run(Self::start_at(port, base, options)).await
+    }
+
     async fn start(base: Arc<Base>, options: StackOptions) -> Self {
+        Self::start_at(0, base, options).await
+    }
+
+    /// Starts an application on a port; 0 for a free one.
+    async fn start_at(port: u16, base: Arc<Base>, options: StackOptions) -> Self {
         require_components();
         let mut settings = Settings::default();
         settings
@@ -138,13 +163,18 @@ impl Stack {
             .set("jwt_secret", &base.jwt_secret)
             .set("service_token", SERVICE_TOKEN)
             .set("credential_keyring", KEYRING)
-            .set("supabase_origin", base.jwks.origin());
+            .set("supabase_origin", base.jwks.origin())
+            .set("digitalocean_origin", base.digitalocean.origin())
+            .set("digitalocean_token", DIGITALOCEAN_TOKEN)
+            .set("discord_origin", base.discord.origin())
+            .set("alert_webhook_url", &base.operators_webhook.url);
         for (name, value) in options.settings {
             settings.set(name, value);
         }
 
         let mut application = ApplicationOptions::new(settings);
         application.pool = pool();
+        application.port = port;
         let is_ours = application.runner == agentopia_application::Runner::Host;
         let logs = Logs(is_ours.then(Arc::<MemoryLog>::default));
         if let Some(log) = &logs.0 {
@@ -183,6 +213,12 @@ impl Stack {
     #[must_use]
     pub fn digitalocean(&self) -> &DigitalOceanWorld {
         &self.base.digitalocean
+    }
+
+    /// What runs on machines: on those whose droplets a test has asked to be played, and on no others.
+    #[must_use]
+    pub fn toolbox_agents(&self) -> &ToolboxAgentsWorld {
+        &self.base.toolbox_agents
     }
 
     /// Discord.
@@ -337,14 +373,19 @@ impl Base {
             token_prefix: WEBHOOK_TOKENS.to_owned(),
             ..DiscordOptions::default()
         });
-        let discord = discord.await.unwrap();
+        let (digitalocean, discord) = (digitalocean.await.unwrap(), discord.await.unwrap());
+        let toolbox_agents = ToolboxAgentsOptions {
+            pace: Pace::Every(REPORT_EVERY),
+            plays: Plays::Chosen,
+        };
 
         Self {
             db: Database::new(postgres.admin_url()),
             jwks: JwksWorld::start(&[]).await.unwrap(),
             jwt_secret: postgres.secrets().jwt_secret().to_owned(),
             openai: OpenAiWorld::start(OpenAiOptions::default()).await.unwrap(),
-            digitalocean: digitalocean.await.unwrap(),
+            toolbox_agents: ToolboxAgentsWorld::start(&digitalocean, toolbox_agents).await.unwrap(),
+            digitalocean,
             operators_webhook: discord.create_webhook().unwrap(),
             discord,
             functions_url: postgres.functions_url(),

@@ -41,3 +41,5 @@ mod toolbelt_items;
 mod toolbelt_permissions;
 mod toolbelt_support;
 mod toolbelt_tenants;
+mod toolbox_machines;
+mod toolbox_story;
