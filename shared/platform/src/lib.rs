@@ -8,6 +8,7 @@ pub mod error;
 pub mod extract;
 pub mod fields;
 pub mod health;
+pub mod idempotency;
 pub mod log;
 pub mod outbound;
 pub mod page;

@@ -7,13 +7,14 @@ use agentopia_platform::db::chat::{self, BeginTurn, BegunTurn, Idempotency, Post
 use agentopia_platform::db::rate_limit_headers;
 use agentopia_platform::error::Kind;
 use agentopia_platform::extract::Json;
+use agentopia_platform::idempotency::{IdempotencyKey, replayed, request_hash};
 use agentopia_platform::sse::{self, EventSender};
 use agentopia_platform::{ApiError, RequestContext};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures::future::{Either, select};
 use http::header::ACCEPT;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 pub(crate) use self::request::AgentMessage;
@@ -28,19 +29,19 @@ const PING_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
 const LEASE_SLACK_SECONDS: u64 = 30;
 /// The most messages of history that are read, whatever a workspace asks for.
 const HISTORY_LIMIT: u32 = 200;
-const IDEMPOTENCY_KEY_MAX_CHARS: usize = 255;
 
 /// Stores the user's message and, if an agent is named, answers with that agent's reply: as JSON, or as events if the client accepts them.
 pub(crate) async fn send_message(
     State(app): State<App>,
     context: RequestContext,
     user: caller::User,
+    IdempotencyKey(key): IdempotencyKey,
     headers: HeaderMap,
     Json(request): Json<SendMessageRequest>,
 ) -> Result<Response, ApiError> {
     let idempotency = Idempotency {
-        key: idempotency_key(&headers)?,
-        request_hash: Some(request.hash()),
+        key,
+        request_hash: Some(request_hash(&request)),
         lease_seconds: app.deadline.as_secs() + LEASE_SLACK_SECONDS,
     };
 
@@ -73,11 +74,7 @@ async fn store(
             show_rate_limit(&mut response, &rate_limit);
             Ok(response)
         }
-        PostedMessage::Replayed { message } => {
-            let mut response = Json(saved_message(&message)).into_response();
-            mark_replayed(&mut response);
-            Ok(response)
-        }
+        PostedMessage::Replayed { message } => Ok(replayed(Json(saved_message(&message)).into_response())),
     }
 }
 
@@ -159,7 +156,7 @@ fn error_event(error: &ApiError, context: &RequestContext, stored: Option<&Value
 
 /// The answer that the same request got before, in the form that is asked for now.
 async fn replay(context: &RequestContext, stored: Value, as_events: bool) -> Response {
-    let mut response = if as_events {
+    let response = if as_events {
         let (mut events, response) = sse::channel(context);
         if let Some(text) = stored.get("reply").and_then(Value::as_str) {
             events.send("delta", &json!({ "text": text })).await;
@@ -169,8 +166,7 @@ async fn replay(context: &RequestContext, stored: Value, as_events: bool) -> Res
     } else {
         Json(stored).into_response()
     };
-    mark_replayed(&mut response);
-    response
+    replayed(response)
 }
 
 /// Nobody listens while the answer comes.
@@ -221,28 +217,6 @@ fn accepts_events(headers: &HeaderMap) -> bool {
         })
 }
 
-/// `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
-    let key = value.to_str().ok().map(str::trim);
-    match key {
-        Some(key) if !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_MAX_CHARS => Ok(Some(key.to_owned())),
-        _ => Err(ApiError::invalid_field(
-            "Idempotency-Key",
-            format_args!("must be 1 to {IDEMPOTENCY_KEY_MAX_CHARS} printable ASCII characters"),
-        )),
-    }
-}
-
-fn mark_replayed(response: &mut Response) {
-    response.headers_mut().insert(
-        HeaderName::from_static("idempotent-replayed"),
-        HeaderValue::from_static("true"),
-    );
-}
-
 fn show_rate_limit(response: &mut Response, rate_limit: &RateLimit) {
     #[expect(
         clippy::cast_possible_truncation,
@@ -274,21 +248,6 @@ mod tests {
         for (accept, expected) in cases {
             let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
             assert_eq!(accepts_events(&headers), expected, "{accept}");
-        }
-    }
-
-    #[test]
-    fn a_key_is_bounded_and_printable() {
-        let key = |value: &[u8]| {
-            let name = HeaderName::from_static("idempotency-key");
-            idempotency_key(&HeaderMap::from_iter([(name, HeaderValue::from_bytes(value).unwrap())]))
-        };
-
-        assert_eq!(idempotency_key(&HeaderMap::new()).unwrap(), None);
-        assert_eq!(key(b" abc ").unwrap().as_deref(), Some("abc"));
-        assert_eq!(key(&[b'a'; 255]).unwrap().map(|key| key.len()), Some(255));
-        for wrong in [&b""[..], b"  ", &[b'a'; 256], b"caf\xc3\xa9"] {
-            assert_eq!(key(wrong).unwrap_err().code(), "invalid_field", "{wrong:?}");
         }
     }
 }

@@ -8,7 +8,6 @@ use agentopia_platform::ApiError;
 use agentopia_platform::db::chat::OutsideConversation;
 use agentopia_platform::error::Kind;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// The body of the request. Unknown fields are ignored, since old clients send some.
@@ -63,12 +62,6 @@ enum Place {
 }
 
 impl SendMessageRequest {
-    /// SHA-256 of what was asked, in hexadecimal, the same for the same fields in any order.
-    pub(crate) fn hash(&self) -> String {
-        let canonical = serde_json::to_vec(self).unwrap_or_default();
-        agentopia_platform::random::to_hex(&Sha256::digest(canonical))
-    }
-
     /// Parses the fields, naming the first that is not what it must be.
     pub(crate) fn parse(&self) -> Result<Wanted, ApiError> {
         let text = self.message.as_deref().map(MessageText::parse);
@@ -174,6 +167,7 @@ fn invalid_message(error: agentopia_domain::chat::InvalidMessage, if_empty: &'st
 
 #[cfg(test)]
 mod tests {
+    use agentopia_platform::idempotency::request_hash;
     use serde_json::{Value, json};
 
     use super::*;
@@ -259,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_same_fields_hash_alike() {
-        let hash = |text: &str| serde_json::from_str::<SendMessageRequest>(text).unwrap().hash();
+        let hash = |text: &str| request_hash(&serde_json::from_str::<SendMessageRequest>(text).unwrap());
 
         assert_eq!(
             hash(r#"{"message":"a","agentId":"b"}"#),
