@@ -3,7 +3,7 @@
 -- Guarantees: only the owner's, whatever an administrator may read; somebody else's id reads as not found. No row that leaves has a
 -- secret in it. A change that names a revision is made only to that revision. Creating is limited per user under a lock, so that
 -- concurrent requests cannot pass the limit together. Whoever asks for a machine, or for its end, has asked for the job that does it in
--- the same transaction.
+-- the same transaction. Changes are limited in their rate, but for an end.
 
 -- A toolbox as clients see it. As the caller: row level security decides, and server-only columns are not in it.
 CREATE OR REPLACE VIEW app.toolbox_rows
@@ -199,7 +199,7 @@ BEGIN
 END
 $$;
 
--- Input: {"toolbox_id", "if_match", "set": {"name"?, "description"?}}. Output: the toolbox.
+-- Input: {"toolbox_id", "if_match", "set": {"name"?, "description"?}, "per_minute", "burst"}. Output: the toolbox.
 CREATE OR REPLACE FUNCTION api.update_toolbox(caller jsonb, input jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql
@@ -211,6 +211,11 @@ DECLARE
     v_set jsonb := input -> 'set';
 BEGIN
     PERFORM app.require_own_toolbox(v_toolbox_id);
+    PERFORM app.become_service();
+    PERFORM app.require_rate_limit(
+        'user', 'change_toolbox:' || v_user_id, (input ->> 'per_minute')::int, (input ->> 'burst')::int
+    );
+    PERFORM app.become(caller);
 
     UPDATE public.account_tool_environments AS toolbox
     SET name = CASE WHEN v_set ? 'name' THEN v_set ->> 'name' ELSE toolbox.name END,
@@ -228,9 +233,10 @@ END
 $$;
 
 -- What a command does from which status is the domain's to say: `transitions` maps each status from which it is possible to the one
--- that it leads to.
+-- that it leads to. A machine made anew counts as one made.
 --
--- Input: {"toolbox_id", "if_match", "command": "pause" | "resume" | "redeploy" | "delete", "transitions": {status: status}}.
+-- Input: {"toolbox_id", "if_match", "command": "pause" | "resume" | "redeploy" | "delete", "transitions": {status: status},
+-- "per_minute", "burst"}.
 -- Output: the toolbox.
 CREATE OR REPLACE FUNCTION api.command_toolbox(caller jsonb, input jsonb)
 RETURNS jsonb
@@ -246,6 +252,15 @@ DECLARE
 BEGIN
     PERFORM app.require_own_toolbox(v_toolbox_id);
     PERFORM app.become_service();
+
+    IF v_command <> 'delete' THEN
+        PERFORM app.require_rate_limit(
+            'user',
+            CASE v_command WHEN 'redeploy' THEN 'create_toolbox:' ELSE 'change_toolbox:' END || v_user_id,
+            (input ->> 'per_minute')::int,
+            (input ->> 'burst')::int
+        );
+    END IF;
 
     SELECT toolbox.*
     INTO v_toolbox
@@ -394,8 +409,13 @@ BEGIN
         v_fetch := FOUND;
     END IF;
 
-    -- Who has nothing to show may try at the same time as another.
-    RETURN jsonb_build_object('document', v_kept.document, 'fetch', v_fetch OR v_kept.document IS NULL);
+    -- Who has nothing to show may try at the same time as another, but all together not so often that the provider's own limit is
+    -- used up by it: machines are made under the same one.
+    IF v_kept.document IS NULL AND NOT v_fetch THEN
+        v_fetch := (app.take_rate_limit('provider_options:' || v_kept.name, 12, 6) ->> 'allowed')::boolean;
+    END IF;
+
+    RETURN jsonb_build_object('document', v_kept.document, 'fetch', v_fetch);
 END
 $$;
 

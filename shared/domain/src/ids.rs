@@ -46,6 +46,8 @@ ids! {
     LeaseId;
     /// A user's machine: `account_tool_environments.id`.
     ToolboxId;
+    /// A tool of the catalog: `tool_catalog.id`.
+    CatalogToolId;
     /// A tool deployed on a toolbox: `account_tool_instances.id`.
     ToolInstanceId;
     /// An agent's access to a toolbox: `agent_toolbox_access.id`.

@@ -22,6 +22,25 @@ pub fn missing(field: &str) -> ApiError {
     ApiError::new(Kind::Invalid, "missing_field", format!("{field} is required.")).field(field)
 }
 
+/// Texts that must all be there, trimmed. An empty one is an absent one: forms send both.
+///
+/// # Errors
+///
+/// 400 `missing_field`, which names those that are absent.
+pub fn required_texts<'a, const N: usize>(fields: [(&str, Option<&'a str>); N]) -> Result<[&'a str; N], ApiError> {
+    let fields = fields.map(|(field, value)| (field, value.map_or("", str::trim)));
+    let absent: Vec<_> = fields
+        .iter()
+        .filter(|(_, text)| text.is_empty())
+        .map(|(field, _)| *field)
+        .collect();
+    let Some(first) = absent.first() else {
+        return Ok(fields.map(|(_, text)| text));
+    };
+    let message = format!("Missing required fields: {}", absent.join(", "));
+    Err(ApiError::new(Kind::Invalid, "missing_field", message).field(*first))
+}
+
 /// An id that must be there. An empty one is an absent one: forms send both.
 ///
 /// # Errors
@@ -89,6 +108,18 @@ mod tests {
         assert_snapshot!(refusal(id(None)), @"missing_field f is required.");
         assert_snapshot!(refusal(id(Some(" "))), @"missing_field f is required.");
         assert_snapshot!(refusal(id(Some("x"))), @"invalid_field f is not a UUID.");
+    }
+
+    #[test]
+    fn texts_are_all_there_or_all_that_are_not_are_named() {
+        let refusal = |name, region| refusal(required_texts([("f", name), ("g", region)]));
+
+        assert_eq!(
+            required_texts([("f", Some(" a ")), ("g", Some("b"))]).unwrap(),
+            ["a", "b"]
+        );
+        assert_snapshot!(refusal(None, None), @"missing_field Missing required fields: f, g");
+        assert_snapshot!(refusal(Some(" \n"), Some("b")), @"missing_field Missing required fields: f");
     }
 
     #[test]

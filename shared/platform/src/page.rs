@@ -8,12 +8,14 @@ use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Datelike, Utc};
 use http::header::LINK;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Uri};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use url::form_urlencoded;
+use uuid::Uuid;
 
 use crate::error::ApiError;
 use crate::extract::{Json, Query};
@@ -44,6 +46,27 @@ pub struct Page<T, C> {
     pub rows: Vec<T>,
     /// Where the next page begins, if there is one.
     pub next: Option<C>,
+}
+
+/// A place in a list of what was created when, newest first: the page begins after it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreatedCursor {
+    /// When the last row of the page before was created.
+    #[serde(deserialize_with = "written_by_postgres")]
+    pub created_at: DateTime<Utc>,
+    /// Its id.
+    pub id: Uuid,
+}
+
+/// A time of a year that Postgres reads in this notation.
+fn written_by_postgres<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+    let time = DateTime::deserialize(deserializer)?;
+    if (1..=9999).contains(&time.year()) {
+        Ok(time)
+    } else {
+        Err(serde::de::Error::custom("the year is out of range"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -180,6 +203,29 @@ mod tests {
                 "{query}"
             );
             assert_eq!(error.envelope("id")["field"], field, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_place_in_time_is_one_that_the_database_reads() {
+        let parse = |created_at: &str| {
+            let text = format!(r#"{{"created_at":"{created_at}","id":"00000000-0000-4000-8000-000000000001"}}"#);
+            serde_json::from_str::<CreatedCursor>(&text)
+        };
+
+        let cursor = parse("2026-11-24T20:46:30.123456+00:00").unwrap();
+        let written = serde_json::to_string(&cursor).unwrap();
+        assert!(written.contains("2026-11-24T20:46:30.123456Z"), "{written}");
+        assert_eq!(serde_json::from_str::<CreatedCursor>(&written).unwrap(), cursor);
+        for hostile in [
+            "+262142-01-01T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "-0001-01-01T00:00:00Z",
+            "infinity",
+            "now",
+            "",
+        ] {
+            assert!(parse(hostile).is_err(), "{hostile}");
         }
     }
 

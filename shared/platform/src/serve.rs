@@ -12,7 +12,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CONTENT_LENGTH,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use tower_service::Service as _;
 
@@ -128,8 +128,12 @@ fn finish(mut response: Response, context: &RequestContext, is_preflight: bool) 
     }
 
     let length = response.body().size_hint().exact();
+    let has_content = response.status() != StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    if let Some(length) = length {
+    if !has_content {
+        // RFC 9110, 8.6. The router has set it already.
+        headers.remove(CONTENT_LENGTH);
+    } else if let Some(length) = length {
         // Without it Spin sends the body in chunks, and a keep-alive client waits 40 ms for its end.
         headers.insert(CONTENT_LENGTH, length.into());
     }
@@ -182,7 +186,9 @@ mod tests {
     static FUNCTION: Function = Function::new("test");
 
     async fn router() -> Result<Router, SettingsError> {
-        Ok(Router::new().route("/here", get(async || "here")))
+        Ok(Router::new()
+            .route("/here", get(async || "here"))
+            .route("/nothing", get(async || StatusCode::NO_CONTENT)))
     }
 
     fn send(method: Method, path: &str) -> (http::response::Parts, String) {
@@ -204,6 +210,14 @@ mod tests {
         assert_eq!(parts.headers["content-length"], "4");
         assert_eq!(parts.headers["x-request-id"].len(), 32);
         assert_eq!(parts.headers["access-control-allow-origin"], "*");
+    }
+
+    #[test]
+    fn what_has_no_content_has_no_length() {
+        let (parts, body) = send(Method::GET, "/nothing");
+
+        assert_eq!((parts.status.as_u16(), body.as_str()), (204, ""));
+        assert!(!parts.headers.contains_key("content-length"));
     }
 
     #[test]
