@@ -197,7 +197,15 @@ fn what_is_secret_by_its_name_is_declared_so_and_has_no_default() {
 
     assert_eq!(
         secrets,
-        ["credential_keyring", "database_password", "jwt_secret", "openai_api_key", "service_token"]
+        [
+            "alert_webhook_url",
+            "credential_keyring",
+            "database_password",
+            "digitalocean_token",
+            "jwt_secret",
+            "openai_api_key",
+            "service_token"
+        ]
     );
 }
 

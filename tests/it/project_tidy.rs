@@ -34,9 +34,23 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("dev/stack", &["agentopia-domain"]),
     (
         "dev/xtask",
-        &["agentopia-application", "agentopia-host", "agentopia-stack"],
+        &[
+            "agentopia-application",
+            "agentopia-domain",
+            "agentopia-host",
+            "agentopia-stack",
+        ],
     ),
-    ("tests", &["agentopia-application", "agentopia-host", "agentopia-stack"]),
+    // The domain, for the rules that operations are given.
+    (
+        "tests",
+        &[
+            "agentopia-application",
+            "agentopia-domain",
+            "agentopia-host",
+            "agentopia-stack",
+        ],
+    ),
 ];
 
 /// The folders at the root. Another one needs a reason in docs/ARCHITECTURE.md.

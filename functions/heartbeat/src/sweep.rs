@@ -32,7 +32,7 @@ const LEASE: Duration = Duration::from_secs(120);
 /// Jobs at work at once.
 const AT_ONCE: usize = 4;
 /// Jobs are not begun later than this.
-const BEGIN_WITHIN: Duration = Duration::from_secs(30);
+const BEGIN_WITHIN: Duration = Duration::from_secs(15);
 const PRUNE_LIMIT: u32 = 5_000;
 
 /// Pauses after failures: doubled from ten seconds up to ten minutes.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use agentopia_domain::toolbox::liveness::{self, Liveness};
 use agentopia_domain::toolbox::status::ToolboxStatus;
-use agentopia_platform::db::heartbeats::{self, ContactRow, ToolboxCursor};
+use agentopia_platform::db::heartbeats::{self, ContactRow};
 use agentopia_platform::extract::Query;
-use agentopia_platform::page::{Page, PageRequest};
+use agentopia_platform::page::{CreatedCursor, Page, PageRequest};
 use agentopia_platform::{ApiError, RequestContext, caller};
 use axum::extract::State;
 use axum::response::Response;
@@ -55,7 +55,7 @@ pub(crate) async fn list_liveness(
     context: RequestContext,
     user: caller::User,
     Query(query): Query<ListLivenessQuery>,
-    page: PageRequest<ToolboxCursor>,
+    page: PageRequest<CreatedCursor>,
 ) -> Result<Response, ApiError> {
     let all = query.scope == Scope::All;
     let found =

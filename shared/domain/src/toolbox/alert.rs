@@ -156,7 +156,7 @@ mod tests {
             let text = alert_text(AlertKind::MassSilence, &entries, total.max(entries.len() as u64), in_doubt);
 
             prop_assert!(text.chars().count() <= MESSAGE_MAX_CHARS);
-            prop_assert!(text.matches('`').count() % 2 == 0);
+            prop_assert!(text.matches('`').count().is_multiple_of(2));
         }
     }
 }

@@ -8,11 +8,11 @@ use agentopia_domain::toolbox::tool::{Observed, Rule};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::{Caller, Database, OperationError};
 use crate::bearer::TokenHash;
 use crate::context::RequestContext;
+use crate::page::CreatedCursor;
 
 const CALLER: Caller = Caller::Service { name: "heartbeat" };
 
@@ -91,20 +91,10 @@ pub struct DesiredToolbox {
     pub tools: Vec<Value>,
 }
 
-/// Where a page of toolboxes begins.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ToolboxCursor {
-    /// When the last toolbox of the page before was created.
-    pub created_at: DateTime<Utc>,
-    /// Its id.
-    pub id: Uuid,
-}
-
 #[derive(Serialize)]
 struct ReadLiveness<'a> {
     limit: u32,
-    cursor: Option<&'a ToolboxCursor>,
+    cursor: Option<&'a CreatedCursor>,
     all: bool,
 }
 
@@ -139,7 +129,7 @@ pub struct LivenessPage {
     /// A page of toolboxes, newest first.
     pub rows: Vec<ContactRow>,
     /// Where the next page begins.
-    pub next: Option<ToolboxCursor>,
+    pub next: Option<CreatedCursor>,
     /// Figures over all, for operators.
     pub summary: Option<Value>,
 }
@@ -180,7 +170,7 @@ pub async fn read_liveness(
     context: &RequestContext,
     caller: &Caller,
     limit: u32,
-    cursor: Option<&ToolboxCursor>,
+    cursor: Option<&CreatedCursor>,
     all: bool,
 ) -> Result<LivenessPage, OperationError> {
     db.call(context, "read_liveness", caller, &ReadLiveness { limit, cursor, all })
