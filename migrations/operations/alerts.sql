@@ -492,6 +492,57 @@ BEGIN
 END
 $$;
 
+-- Sealing anew, by `cargo xtask reseal`: as with credentials, and the id of a destination is its owner's.
+
+-- Input: {"key_id" (the newest), "after": id | null, "limit"}. Output: {"rows": [{"id", "sealed"}]}.
+CREATE OR REPLACE FUNCTION api.list_alert_destinations_to_reseal(caller jsonb, input jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+DECLARE
+    v_rows jsonb;
+BEGIN
+    PERFORM app.become(caller);
+
+    SELECT coalesce(jsonb_agg(jsonb_build_object('id', batch.user_id, 'sealed', batch.webhook_sealed) ORDER BY batch.user_id), '[]')
+    INTO v_rows
+    FROM (
+        SELECT destination.user_id, destination.webhook_sealed
+        FROM app.alert_destinations AS destination
+        WHERE destination.key_id <> input ->> 'key_id'
+          AND (input ->> 'after' IS NULL OR destination.user_id > (input ->> 'after')::uuid)
+        ORDER BY destination.user_id
+        LIMIT (input ->> 'limit')::int
+    ) AS batch;
+
+    RETURN jsonb_build_object('rows', v_rows);
+END
+$$;
+
+-- Input: {"key_id", "rows": [{"id", "from", "to"}]}. Output: {"resealed"}.
+CREATE OR REPLACE FUNCTION api.reseal_alert_destinations(caller jsonb, input jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+DECLARE
+    v_resealed bigint;
+BEGIN
+    PERFORM app.become(caller);
+
+    UPDATE app.alert_destinations AS destination
+    SET webhook_sealed = change.entry ->> 'to',
+        key_id = input ->> 'key_id'
+    FROM jsonb_array_elements(input -> 'rows') AS change (entry)
+    WHERE destination.user_id = (change.entry ->> 'id')::uuid
+      AND destination.webhook_sealed = change.entry ->> 'from';
+
+    GET DIAGNOSTICS v_resealed = ROW_COUNT;
+    RETURN jsonb_build_object('resealed', v_resealed);
+END
+$$;
+
 REVOKE ALL ON FUNCTION
     app.raise_alert(uuid, text, jsonb),
     app.raise_flip_alerts(int, int, int, boolean),

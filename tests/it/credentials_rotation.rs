@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use agentopia_stack::reseal::Report;
 use agentopia_stack::{Progress, Quiet, reseal};
 use agentopia_tests::{Stack, StackOptions};
+use http::Method;
 use insta::assert_snapshot;
 use serde_json::json;
 use tokio::sync::Notify;
@@ -124,4 +125,33 @@ async fn a_key_is_replaced_while_credentials_are_fetched_stored_and_sealed_anew(
     assert_eq!(keys(&before).await, ["lost 1", "new 5"]);
     let refused = reseal(&url, "new", 2, &Quiet).await.unwrap_err().to_string();
     assert_snapshot!(refused, @"the credential keyring entry 1 is not <id>:<key>, with an id of letters, digits, - and _");
+}
+
+#[tokio::test]
+async fn the_addresses_of_alerts_are_sealed_anew_too() {
+    let before = Stack::of_its_own(options(OLD)).await;
+    let after = before.beside(options(NEW)).await;
+    let both = format!("{NEW},{OLD}");
+    let owner = before.user().await;
+    let toolbox = owner.toolbox().await;
+    let webhook = before.discord().create_webhook().unwrap();
+    let kept = before
+        .request(Method::PUT, "/functions/v1/heartbeat/alerts")
+        .bearer(&owner.token)
+        .json(&json!({ "webhookUrl": webhook.url }))
+        .await;
+    assert_eq!(kept.status(), 200, "{kept}");
+
+    let report = reseal(before.functions_database_url(), &both, 10, &Quiet).await.unwrap();
+    let again = reseal(before.functions_database_url(), &both, 10, &Quiet).await.unwrap();
+
+    assert_eq!((counts(&report).0, counts(&again).0), (1, 0));
+    let silent = "UPDATE public.account_tool_environments SET alert_after = now() - interval '1 second' WHERE id = $1";
+    before.db().execute(silent, &[&toolbox.id]).await;
+    let swept = after
+        .post("/functions/v1/heartbeat/sweep")
+        .bearer(after.service_token())
+        .await;
+    assert_eq!(swept.json()["alerts"], 1, "{swept}");
+    assert_eq!(before.discord().messages(webhook.id).len(), 1);
 }

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use agentopia_domain::ids::{AgentId, CredentialId, ToolbeltItemId, UserId};
-use agentopia_domain::secrets::{Keyring, NONCE_BYTES, SealContext};
+use agentopia_domain::secrets::{AlertWebhookContext, Belonging, Keyring, NONCE_BYTES, SealContext};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio_postgres::Client;
@@ -32,12 +32,20 @@ struct Kind {
     anew: fn(&Keyring, &Row, [u8; NONCE_BYTES]) -> Result<String, String>,
 }
 
-const KINDS: [Kind; 1] = [Kind {
-    name: "credential",
-    list: "list_credentials_to_reseal",
-    store: "reseal_credentials",
-    anew: credential_anew,
-}];
+const KINDS: [Kind; 2] = [
+    Kind {
+        name: "credential",
+        list: "list_credentials_to_reseal",
+        store: "reseal_credentials",
+        anew: credential_anew,
+    },
+    Kind {
+        name: "alert webhook",
+        list: "list_alert_destinations_to_reseal",
+        store: "reseal_alert_destinations",
+        anew: alert_webhook_anew,
+    },
+];
 
 /// A row that is sealed under another key.
 #[derive(Debug, Deserialize)]
@@ -171,9 +179,20 @@ fn credential_anew(keyring: &Keyring, row: &Row, nonce: [u8; NONCE_BYTES]) -> Re
         item_id: belongs_to.item_id,
         credential_id: CredentialId(row.id),
     };
-    let opened = keyring.open(&context, &row.sealed).map_err(|error| error.to_string())?;
+    anew(keyring, &context, row, nonce)
+}
+
+fn alert_webhook_anew(keyring: &Keyring, row: &Row, nonce: [u8; NONCE_BYTES]) -> Result<String, String> {
+    let context = AlertWebhookContext {
+        user_id: UserId(row.id),
+    };
+    anew(keyring, &context, row, nonce)
+}
+
+fn anew(keyring: &Keyring, context: &impl Belonging, row: &Row, nonce: [u8; NONCE_BYTES]) -> Result<String, String> {
+    let opened = keyring.open(context, &row.sealed).map_err(|error| error.to_string())?;
     keyring
-        .seal(&context, opened.as_bytes(), nonce)
+        .seal(context, opened.as_bytes(), nonce)
         .map_err(|error| error.to_string())
 }
 
