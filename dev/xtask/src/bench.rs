@@ -1,13 +1,20 @@
-//! `cargo xtask bench`: figures, printed and never asserted.
+//! `cargo xtask bench`: figures, printed and never asserted. What is asserted is that what was measured was done, and how it was planned.
 //!
 //! Everything of one table is measured in one run on the same machine, alternating, so that its ratios hold on a noisy one. The load generator runs in
 //! this process on threads of its own; its share of the processors' time is printed, since on few cores it is time that the application lacks.
 
 mod chat;
+mod comparison;
+mod credentials;
 mod edge;
+mod heartbeat;
 mod load;
 mod operation;
+mod plans;
 mod setup;
+mod statement;
+mod sweep;
+mod toolboxes;
 
 use clap::ValueEnum;
 
@@ -20,6 +27,12 @@ pub(crate) enum Subject {
     Operation,
     /// The time that `chat` adds to a model's stream; sizes and instances.
     Chat,
+    /// A toolbox's heartbeat, with and without tools, against the same statement natively.
+    Heartbeat,
+    /// A toolbox's fetch of credentials, likewise.
+    Credentials,
+    /// The sweep over many toolboxes, and the plans of its statements: fails if one reads all toolboxes.
+    Sweep,
 }
 
 /// Measures one subject, or all.
@@ -35,6 +48,15 @@ pub(crate) async fn bench(subject: Option<Subject>) -> anyhow::Result<()> {
     }
     if wanted(Subject::Chat) {
         chat::measure(&bench).await?;
+    }
+    if wanted(Subject::Heartbeat) {
+        heartbeat::measure(&bench).await?;
+    }
+    if wanted(Subject::Credentials) {
+        credentials::measure(&bench).await?;
+    }
+    if wanted(Subject::Sweep) {
+        sweep::measure(&bench).await?;
     }
     bench.stop().await
 }

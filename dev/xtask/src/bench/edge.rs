@@ -21,9 +21,9 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<()> {
 
     let path = "/functions/v1/chat/health";
     // Instances and connections are warm when it counts.
-    run(&component, path, DURATION / 5)?;
-    let bare = run(&bare_url, path, DURATION)?;
-    let through = run(&component, path, DURATION)?;
+    get(&component, path, DURATION / 5)?;
+    let bare = get(&bare_url, path, DURATION)?;
+    let through = get(&component, path, DURATION)?;
 
     println!(
         "\nedge: GET {path}, {CONNECTIONS} connections, {} s each",
@@ -35,13 +35,14 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(url: &str, path: &'static str, duration: std::time::Duration) -> anyhow::Result<Throughput> {
+/// Gets `path` over and over.
+pub(crate) fn get(url: &str, path: &'static str, duration: std::time::Duration) -> anyhow::Result<Throughput> {
     let mut request = Request::new(Full::<Bytes>::default());
     *request.uri_mut() = http::Uri::from_static(path);
     request
         .headers_mut()
         .insert("host", http::HeaderValue::from_static("bench"));
-    tokio::task::block_in_place(|| load::http(url, CONNECTIONS, duration, &request))
+    tokio::task::block_in_place(|| load::http(url, CONNECTIONS, duration, &[request]))
 }
 
 /// One line of a table of throughputs.

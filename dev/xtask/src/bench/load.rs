@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -48,25 +48,37 @@ impl Work for Requests {
     }
 }
 
-/// Sends `request` over and over on `connections` connections.
+/// Sends requests over and over on `connections` connections, each of which has its own of `requests`.
 pub(crate) fn http(
     url: &str,
     connections: usize,
     duration: Duration,
-    request: &Request<Full<Bytes>>,
+    requests: &[Request<Full<Bytes>>],
 ) -> anyhow::Result<Throughput> {
     let address = url.strip_prefix("http://").context("not an http URL")?.to_owned();
-    let request = request.clone();
+    let requests = requests.to_vec();
 
-    closed_loop(connections, duration, move || {
-        let (address, request) = (address.clone(), request.clone());
+    closed_loop(connections, duration, move |number| {
+        let (address, request) = (address.clone(), requests.iter().cycle().nth(number).cloned());
         async move {
             Ok(Requests {
                 sender: connect(&address).await?,
-                request,
+                request: request.context("there is no request")?,
             })
         }
     })
+}
+
+/// A request that posts JSON.
+pub(crate) fn post(path: &'static str, token: &str, body: &serde_json::Value) -> anyhow::Result<Request<Full<Bytes>>> {
+    let mut request = Request::new(Full::new(Bytes::from(body.to_string())));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = http::Uri::from_static(path);
+    let headers = request.headers_mut();
+    headers.insert("host", HeaderValue::from_static("bench"));
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    headers.insert("authorization", HeaderValue::try_from(format!("Bearer {token}"))?);
+    Ok(request)
 }
 
 /// Opens a connection to `host:port`.
@@ -81,14 +93,14 @@ pub(crate) async fn connect(address: &str) -> anyhow::Result<SendRequest<Full<By
     Ok(sender)
 }
 
-/// Runs `workers` workers, each made by `start`, on the load generator's own threads, until the time is over.
+/// Runs `workers` workers, each made by `start` from its number, on the load generator's own threads, until the time is over.
 pub(crate) fn closed_loop<Start, Starting, W>(
     workers: usize,
     duration: Duration,
     start: Start,
 ) -> anyhow::Result<Throughput>
 where
-    Start: Fn() -> Starting + Send + Sync + 'static,
+    Start: Fn(usize) -> Starting + Send + Sync + 'static,
     Starting: Future<Output = anyhow::Result<W>> + Send + 'static,
     W: Work,
 {
@@ -102,8 +114,8 @@ where
     let used_before = processor_time();
     let began = Instant::now();
     let tasks: Vec<_> = (0..workers)
-        .map(|_| {
-            let (starting, over) = (start(), over.clone());
+        .map(|number| {
+            let (starting, over) = (start(number), over.clone());
             runtime.spawn(async move {
                 let mut work = starting.await?;
                 let mut times = Vec::new();

@@ -3,19 +3,16 @@
 use std::time::Duration;
 
 use agentopia_stack::demo;
-use bytes::Bytes;
-use http::{HeaderValue, Request};
-use http_body_util::Full;
 use serde_json::json;
-use tokio_postgres::{Client, NoTls, Statement};
+use tokio_postgres::{Client, Statement};
 
 use super::edge::row;
 use super::load::{self, Throughput, Work};
 use super::setup::{Bench, DURATION};
+use super::statement::{self, connect};
 
 const CONNECTIONS: usize = 32;
 const MESSAGE: &str = "A message of a benchmark.";
-const OPERATION: &str = "SELECT api.post_message($1::text::jsonb, $2::text::jsonb)::text";
 
 pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<()> {
     let component = || tokio::task::block_in_place(|| through_component(bench, DURATION));
@@ -42,68 +39,23 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<()> {
 }
 
 fn through_component(bench: &Bench, duration: Duration) -> anyhow::Result<Throughput> {
-    let authorization = HeaderValue::try_from(format!("Bearer {}", bench.token))?;
-    let body = Bytes::from(json!({ "message": MESSAGE, "channelId": demo::ENGINE_ROOM_GENERAL }).to_string());
-
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = http::Method::POST;
-    *request.uri_mut() = http::Uri::from_static("/functions/v1/chat");
-    let headers = request.headers_mut();
-    headers.insert("host", HeaderValue::from_static("bench"));
-    headers.insert("content-type", HeaderValue::from_static("application/json"));
-    headers.insert("authorization", authorization);
-    load::http(bench.application.url(), CONNECTIONS, duration, &request)
-}
-
-async fn connect(url: &str) -> anyhow::Result<Client> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-    tokio::spawn(connection);
-    Ok(client)
+    let body = json!({ "message": MESSAGE, "channelId": demo::ENGINE_ROOM_GENERAL });
+    let request = load::post("/functions/v1/chat", &bench.token, &body)?;
+    load::http(bench.application.url(), CONNECTIONS, duration, &[request])
 }
 
 fn claims() -> serde_json::Value {
     json!({ "sub": demo::USERS[0].id, "role": "authenticated", "email": demo::USERS[0].email })
 }
 
-/// The very statement that the component runs, prepared once per connection.
-struct Operation {
-    client: Client,
-    statement: Statement,
-    caller: String,
-    input: String,
-}
-
-impl Work for Operation {
-    async fn once(&mut self) -> anyhow::Result<()> {
-        self.client
-            .query_one(&self.statement, &[&self.caller, &self.input])
-            .await?;
-        Ok(())
-    }
-}
-
 fn same_statement(url: &str) -> anyhow::Result<Throughput> {
-    let url = url.to_owned();
-    load::closed_loop(CONNECTIONS, DURATION, move || {
-        let url = url.clone();
-        async move {
-            let client = connect(&url).await?;
-            let statement = client.prepare(OPERATION).await?;
-            let caller = json!({ "kind": "user", "id": demo::USERS[0].id, "claims": claims() }).to_string();
-            let input = json!({
-                "channel_id": demo::ENGINE_ROOM_GENERAL, "workspace_id": null, "message": MESSAGE,
-                "user_per_minute": 100_000_000, "user_burst": 100_000_000,
-                "idempotency_key": null, "request_hash": "0".repeat(64), "lease_seconds": 90,
-            })
-            .to_string();
-            Ok(Operation {
-                client,
-                statement,
-                caller,
-                input,
-            })
-        }
-    })
+    let caller = json!({ "kind": "user", "id": demo::USERS[0].id, "claims": claims() });
+    let input = json!({
+        "channel_id": demo::ENGINE_ROOM_GENERAL, "workspace_id": null, "message": MESSAGE,
+        "user_per_minute": 100_000_000, "user_burst": 100_000_000,
+        "idempotency_key": null, "request_hash": "0".repeat(64), "lease_seconds": 90,
+    });
+    statement::run(url, CONNECTIONS, "post_message", &caller, &[input])
 }
 
 /// What a function would do without operations: four exchanges, and without limits or idempotency.
@@ -131,7 +83,7 @@ impl Work for Transaction {
 
 fn transaction(url: &str) -> anyhow::Result<Throughput> {
     let url = url.to_owned();
-    load::closed_loop(CONNECTIONS, DURATION, move || {
+    load::closed_loop(CONNECTIONS, DURATION, move |_| {
         let url = url.clone();
         async move {
             let (client, claims) = (connect(&url).await?, claims().to_string());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use agentopia_application::{
     Application, ApplicationOptions, Settings, Target, add_wasm_target, build, checkout, migrations,
 };
-use agentopia_host::{LogSink, PoolMode};
+use agentopia_host::{ComponentStatistics, LogSink, PoolMode};
 use agentopia_stack::worlds::openai::{OpenAiOptions, OpenAiWorld};
 use agentopia_stack::{Postgres, PostgresOptions, demo, migrate};
 
@@ -19,7 +19,8 @@ pub(crate) const DELTAS: u32 = 40;
 /// One delta in this time.
 pub(crate) const DELTA_INTERVAL: Duration = Duration::from_millis(10);
 
-const NO_LIMIT: &str = "100000000";
+/// More per minute, and at once, than anything here asks for.
+pub(crate) const NO_LIMIT: u32 = 100_000_000;
 
 /// The application, its database and the model that it asks.
 pub(crate) struct Bench {
@@ -28,6 +29,7 @@ pub(crate) struct Bench {
     pub(crate) application: Application,
     /// A demo user's token.
     pub(crate) token: String,
+    settings: Settings,
 }
 
 impl Bench {
@@ -59,27 +61,44 @@ impl Bench {
         settings
             .database(&postgres.functions_url())?
             .openai(&openai.url(), "stand-in")?
-            .set("jwt_secret", postgres.secrets().jwt_secret());
+            .set("jwt_secret", postgres.secrets().jwt_secret())
+            .set("service_token", postgres.secrets().service_token())
+            .set("credential_keyring", postgres.secrets().credential_keyring());
         for limit in [
             "chat_user_per_minute",
             "chat_user_burst",
             "chat_agent_per_minute",
             "chat_agent_burst",
+            "heartbeats_per_minute",
+            "heartbeats_burst",
+            "credentials_per_minute",
+            "credentials_burst",
         ] {
-            settings.set(limit, NO_LIMIT);
+            settings.set(limit, NO_LIMIT.to_string());
         }
-        let options = ApplicationOptions {
-            logs: LogSink::File(checkout().join("target/bench-logs")),
-            pool: pool(),
-            ..ApplicationOptions::new(settings)
-        };
-        let application = Application::start(options).await?;
+        let application = start(settings.clone()).await?;
         Ok(Self {
             postgres,
             openai,
             application,
             token,
+            settings,
         })
+    }
+
+    /// Another application on the same database, with more settings.
+    pub(crate) async fn start_another(&self, more: &[(&str, &str)]) -> anyhow::Result<Application> {
+        let mut settings = self.settings.clone();
+        for (name, value) in more {
+            settings.set(name, *value);
+        }
+        start(settings).await
+    }
+
+    /// What `component` has done since the application started, if it runs on our host.
+    pub(crate) fn statistics(&self, component: &str) -> Option<ComponentStatistics> {
+        let statistics = self.application.statistics()?;
+        Some(statistics.components.get(component).copied().unwrap_or_default())
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
@@ -88,6 +107,15 @@ impl Bench {
         self.postgres.stop().await?;
         Ok(())
     }
+}
+
+async fn start(settings: Settings) -> anyhow::Result<Application> {
+    let options = ApplicationOptions {
+        logs: LogSink::File(checkout().join("target/bench-logs")),
+        pool: pool(),
+        ..ApplicationOptions::new(settings)
+    };
+    Application::start(options).await
 }
 
 /// `AGENTOPIA_POOL=spin` measures with the database pool as Spin has it.
