@@ -60,6 +60,39 @@ WHEN (
 EXECUTE FUNCTION app.bump_revision();
 
 
+-- One name for each state. A toolbox in one of those that nothing leads out of any more has no machine that is known here: its owner
+-- redeploys or deletes it.
+UPDATE public.account_tool_environments
+SET status = CASE status WHEN 'scaling' THEN 'unresponsive' ELSE 'error_provisioning' END,
+    provisioning_error_message = CASE
+        WHEN status <> 'scaling' THEN format('It was %s when toolboxes were managed otherwise. Redeploy or delete it.', status)
+    END
+WHERE status IN (
+    'inactive', 'scaling', 'pending_deprovision', 'deprovisioned', 'pending_creation', 'creating', 'error_creation',
+    'pending_deletion', 'deleting', 'error_deletion'
+);
+
+ALTER TABLE public.account_tool_environments
+ALTER COLUMN status SET DEFAULT 'pending_provision',
+DROP CONSTRAINT account_tool_environments_status_check,
+ADD CONSTRAINT account_tool_environments_status_check CHECK (
+    status IN (
+        'pending_provision', 'provisioning', 'awaiting_heartbeat', 'active', 'unresponsive', 'paused',
+        'error_provisioning', 'deprovisioning', 'error_deprovisioning'
+    )
+);
+
+UPDATE public.account_tool_environments
+SET desired_state = CASE WHEN status = 'paused' THEN 'paused' ELSE 'deleted' END
+WHERE status IN ('paused', 'deprovisioning', 'error_deprovisioning');
+
+INSERT INTO app.jobs (kind, key, max_attempts)
+SELECT 'toolbox_machine', toolbox.id::text, 1000000
+FROM public.account_tool_environments AS toolbox
+WHERE toolbox.status IN ('pending_provision', 'provisioning', 'awaiting_heartbeat', 'deprovisioning', 'error_deprovisioning')
+ON CONFLICT (kind, key) DO NOTHING;
+
+
 -- The catalog
 
 ALTER TABLE public.tool_catalog

@@ -1,8 +1,7 @@
 //! The migrations on the databases that they are for: an empty Postgres, and a Supabase project.
 //!
-//! How the runner works (order, locks, failures, line numbers) is tested beside it, in dev/stack. No migration has landed yet, so
-//! there is no earlier state with data in it for a migration to meet; from the second release on, a migration's test loads data
-//! before it.
+//! How the runner works (order, locks, failures, line numbers) is tested beside it, in dev/stack. A migration that changes a table which has
+//! landed meets rows from before it here.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -174,6 +173,53 @@ async fn a_migration_that_fails_leaves_the_database_as_it_was() {
         ("20990101000000_add_half.sql", 5)
     );
     assert_eq!(inventory(&client).await, before);
+}
+
+/// A database with the migrations that came before one, and no operations.
+async fn before(migration: &str) -> Database {
+    let folder = tempfile::tempdir().unwrap();
+    for file in files("").into_iter().filter(|file| file.as_str() < migration) {
+        fs::copy(migrations().join(&file), folder.path().join(&file)).unwrap();
+    }
+    let database = Database::empty().await;
+    migrate(&database.url(), folder.path(), &Quiet).await.unwrap();
+    database
+}
+
+#[tokio::test]
+async fn toolboxes_from_before_they_had_a_life_are_brought_along() {
+    let database = before("20261124000100_create_toolbox_lifecycle.sql").await;
+    let owner = database.owner().await;
+    owner
+        .batch_execute(
+            "INSERT INTO auth.users (id, email) VALUES ('00000000-0000-4000-a000-0000000000a0', 'a@example.com');
+             INSERT INTO public.account_tool_environments (user_id, name, status, region_slug, size_slug)
+             SELECT '00000000-0000-4000-a000-0000000000a0', status, status, 'fra1', 's'
+             FROM unnest('{inactive, creating, error_deletion, scaling, active, paused, pending_provision, deprovisioning}'::text[])
+                 AS status",
+        )
+        .await
+        .unwrap();
+
+    migrate(&database.url(), &migrations(), &Quiet).await.unwrap();
+
+    let toolboxes = "SELECT concat_ws(' ', toolbox.name, '->', toolbox.status, toolbox.desired_state, job.kind)
+                     FROM public.account_tool_environments AS toolbox
+                     LEFT JOIN app.jobs AS job ON job.key = toolbox.id::text
+                     ORDER BY toolbox.name";
+    assert_eq!(
+        texts(&owner, toolboxes, &[]).await,
+        [
+            "active -> active running",
+            "creating -> error_provisioning running",
+            "deprovisioning -> deprovisioning deleted toolbox_machine",
+            "error_deletion -> error_provisioning running",
+            "inactive -> error_provisioning running",
+            "paused -> paused paused",
+            "pending_provision -> pending_provision running toolbox_machine",
+            "scaling -> unresponsive running",
+        ]
+    );
 }
 
 /// A server of its own, whose roles nobody else has made, shaped as a Supabase project; and the project's owner.
