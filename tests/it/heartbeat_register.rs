@@ -13,18 +13,21 @@ const CLAIM: &str = "0123456789abcdef0123456789abcdef";
 /// A toolbox whose machine is about to boot, and the token that it boots with.
 async fn booting(stack: &Stack) -> (Uuid, String) {
     let user = stack.user().await;
-    let id = Uuid::new_v4();
-    let token = format!("agt_boot_{}{}", id.simple(), "A".repeat(11));
-    stack
+    let rows = stack
         .db()
-        .execute(
+        .rows(
             "INSERT INTO public.account_tool_environments
                  (id, user_id, name, status, region_slug, size_slug, bootstrap_token_hash, bootstrap_expires_at)
-             VALUES ($1, $2, 'Box', 'provisioning', 'fra1', 's', sha256($3::text::bytea), now() + interval '10 minutes')",
-            &[&id, &user.id, &token],
+             SELECT id, $1, 'Box', 'provisioning', 'fra1', 's',
+                    sha256(('agt_boot_' || replace(id::text, '-', '') || 'AAAAAAAAAAA')::bytea),
+                    now() + interval '10 minutes'
+             FROM gen_random_uuid() AS id
+             RETURNING id",
+            &[&user.id],
         )
         .await;
-    (id, token)
+    let id: Uuid = rows[0].get(0);
+    (id, format!("agt_boot_{}AAAAAAAAAAA", id.simple()))
 }
 
 fn register(stack: &Stack, token: &str, body: &Value) -> Request {
