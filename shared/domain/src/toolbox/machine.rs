@@ -192,13 +192,13 @@ fn towards_one(toolbox: &Toolbox, attempts: &[Attempt], machines: &[Machine], no
     if !surplus.is_empty() {
         return Step::Destroy(ids(&surplus));
     }
-    if !toolbox.is_provisioning {
-        return settle(toolbox, machine);
-    }
-
     let attempt = toolbox
         .attempt
         .and_then(|id| attempts.iter().find(|attempt| attempt.id == id));
+    if !toolbox.is_provisioning {
+        return settle(toolbox, attempt, machine, now);
+    }
+
     match (attempt, machine) {
         (None, _) => begin(toolbox, now),
         (Some(attempt), None) if attempt.droplet_id.is_some() => Step::Fail(if now >= attempt.boot_deadline {
@@ -229,13 +229,28 @@ fn towards_one(toolbox: &Toolbox, attempts: &[Attempt], machines: &[Machine], no
     }
 }
 
-/// A toolbox that has a machine which speaks, or has been given up.
-fn settle(toolbox: &Toolbox, machine: Option<Machine>) -> Step {
-    match (toolbox.attempt, machine) {
+/// A toolbox that has a machine which speaks, or has been given up. A machine may have spoken before it was heard that it is made.
+fn settle(toolbox: &Toolbox, attempt: Option<&Attempt>, machine: Option<Machine>, now: DateTime<Utc>) -> Step {
+    match (attempt, machine) {
+        (Some(attempt), Some(machine)) if attempt.droplet_id != Some(machine.droplet_id) => Step::Adopt {
+            attempt: attempt.id,
+            machine,
+        },
         (Some(attempt), Some(machine)) if !toolbox.has_address => match machine.address {
-            Some(address) => Step::NoteAddress { attempt, address },
+            Some(address) => Step::NoteAddress {
+                attempt: attempt.id,
+                address,
+            },
             None => Step::Settled,
         },
+        (Some(attempt), None) => match unsettled(attempt, now) {
+            Some(pause) => Step::Wait(pause.min(LOOK_AGAIN)),
+            None => Step::Settled,
+        },
+        // The machine of an attempt before this one, should it have been made all the same, will have shown itself by then.
+        (Some(attempt), Some(_)) if toolbox.attempts_made > 1 && now < attempt.boot_deadline => {
+            Step::Wait(until(attempt.boot_deadline, now))
+        }
         _ => Step::Settled,
     }
 }
@@ -456,6 +471,24 @@ mod tests {
             Step::Settled
         );
         assert_eq!(next_step(Some(&speaking), &attempts, &[], at(9000)), Step::Settled);
+        let unheard = [attempt(None)];
+        let early = |machines: &[Machine], seconds| next_step(Some(&speaking), &unheard, machines, at(seconds));
+        assert_eq!(
+            early(&machines, 30),
+            adopt(own(7, true)),
+            "spoke before it was heard of"
+        );
+        assert_eq!((early(&[], 30), early(&[], 90)), (wait(10), Step::Settled));
+        let second = Toolbox {
+            attempts_made: 2,
+            ..speaking.clone()
+        };
+        let later = |seconds| next_step(Some(&second), &attempts, &machines, at(seconds));
+        assert_eq!(
+            (later(30), later(600)),
+            (wait(570), Step::Settled),
+            "the first may appear"
+        );
         assert_eq!(next_step(Some(&tired), &[], &[], at(1)), Step::Fail(Failure::NotMade));
         assert_eq!(
             next_step(Some(&toolbox(None)), &[], &[], at(3601)),
