@@ -115,6 +115,8 @@ BEGIN
                 do_droplet_id = NULL,
                 do_droplet_name = NULL,
                 public_ip_address = NULL,
+                -- A machine of an earlier attempt may have registered, and is nobody from now on.
+                token_hash = NULL,
                 bootstrap_token_hash = decode(v_change ->> 'bootstrap_token_hash', 'hex'),
                 bootstrap_claim_hash = NULL,
                 bootstrap_expires_at = v_now + make_interval(secs => (v_change ->> 'boot_seconds')::int),
