@@ -9,14 +9,9 @@ use insta::assert_snapshot;
 use crate::chat_support::CHAT;
 
 /// The functions that are not written yet, under every path by which clients call them.
-const UNWRITTEN: [&str; 7] = [
-    "/functions/v1/digitalocean-options",
+const UNWRITTEN: [&str; 2] = [
     "/functions/v1/discord-interaction-handler",
-    "/functions/v1/dtma/heartbeat",
-    "/functions/v1/heartbeat",
     "/functions/v1/manage-discord-worker",
-    "/functions/v1/toolbox-tools",
-    "/functions/v1/toolboxes-user",
 ];
 
 #[tokio::test]
