@@ -1,0 +1,3 @@
+//! What Agentopia says on Discord, as far as it is a rule.
+
+pub mod split;
