@@ -132,16 +132,21 @@ impl Ordered {
 
     /// Ends the lease of whoever has died over its machine.
     pub(crate) async fn end_lease(&self, stack: &Stack) {
-        let statement = "UPDATE app.jobs SET lease_expires_at = clock_timestamp(), run_after = clock_timestamp()
-            WHERE kind = 'toolbox_machine' AND key = $1 AND outcome IS NULL";
+        let statement = "UPDATE app.jobs SET lease_expires_at = clock_timestamp()
+            WHERE kind = 'toolbox_machine' AND key = $1 AND lease_id IS NOT NULL";
         stack.db().execute(statement, &[&self.id.to_string()]).await;
+        self.make_due(stack).await;
     }
 
     /// Lets two minutes pass for what was asked for without an answer.
     pub(crate) async fn let_settle(&self, stack: &Stack) {
-        let statement =
-            "UPDATE app.machine_attempts SET started_at = started_at - interval '2 minutes' WHERE toolbox_id = $1";
-        stack.db().execute(statement, &[&self.id]).await;
+        for statement in [
+            "UPDATE app.machine_attempts SET started_at = started_at - interval '2 minutes' WHERE toolbox_id = $1",
+            "UPDATE public.account_tool_environments
+             SET provision_requested_at = provision_requested_at - interval '2 minutes' WHERE id = $1",
+        ] {
+            stack.db().execute(statement, &[&self.id]).await;
+        }
     }
 
     /// Sweeps, without the pauses between, until a condition holds.
@@ -174,7 +179,7 @@ impl Ordered {
     pub(crate) async fn until_active(&self, stack: &Stack) {
         self.sweep_until(stack, "a machine that speaks and is recorded", async || {
             let row = self.row(stack).await.unwrap();
-            row["status"] == "active" && row["public_ip_address"].is_string() && self.is_settled(stack).await
+            row["status"] == "active" && row["public_ip_address"].is_string() && row["do_droplet_id"].is_u64()
         })
         .await;
     }

@@ -194,6 +194,13 @@ impl DigitalOceanWorld {
         self.account().options.listing_delay = delay;
     }
 
+    /// Lets all droplets be in lists, at once and from now on.
+    pub fn end_listing_delay(&self) {
+        let mut account = self.account();
+        account.options.listing_delay = Duration::ZERO;
+        account.machines.values_mut().for_each(Machine::list);
+    }
+
     /// Makes requests fail.
     pub fn fail(&self, plan: FaultPlan) {
         self.account().plans.push(plan);

@@ -8,7 +8,7 @@ mod agent;
 mod cloud_init;
 mod containers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -242,22 +242,26 @@ impl ToolboxAgentsWorld {
 
     /// Lets the machines of a toolbox say nothing, as if they were cut off.
     pub fn silence(&self, toolbox: Uuid) {
-        lock(&self.state).mute.insert(toolbox);
-    }
-
-    /// Lets them speak again.
-    pub fn speak(&self, toolbox: Uuid) {
-        lock(&self.state).mute.remove(&toolbox);
+        self.hold(toolbox, Held::All);
     }
 
     /// Keeps the machines of a toolbox from registering.
     pub fn hold_registration(&self, toolbox: Uuid) {
-        lock(&self.state).held.insert(toolbox);
+        self.hold(toolbox, Held::Registration);
     }
 
-    /// Lets them register.
-    pub fn let_register(&self, toolbox: Uuid) {
+    /// Lets the machines of a toolbox register, and say nothing more.
+    pub fn hold_reports(&self, toolbox: Uuid) {
+        self.hold(toolbox, Held::Reports);
+    }
+
+    /// Lets the machines of a toolbox speak again.
+    pub fn speak(&self, toolbox: Uuid) {
         lock(&self.state).held.remove(&toolbox);
+    }
+
+    fn hold(&self, toolbox: Uuid, what: Held) {
+        lock(&self.state).held.insert(toolbox, what);
     }
 
     /// Ends a container by itself. Whether there is one of this name.
@@ -298,11 +302,17 @@ struct Agents {
     machines: BTreeMap<u64, Machine>,
     /// Texts in tags of droplets that are played.
     chosen: Vec<String>,
-    /// Toolboxes whose machines say nothing.
-    mute: BTreeSet<Uuid>,
-    /// Toolboxes whose machines do not register.
-    held: BTreeSet<Uuid>,
+    /// Toolboxes whose machines do not say everything.
+    held: BTreeMap<Uuid, Held>,
     complaints: Vec<String>,
+}
+
+/// What a machine does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    All,
+    Registration,
+    Reports,
 }
 
 /// What a droplet is when it has booted.
@@ -331,8 +341,7 @@ impl Agents {
             origin: String::new(),
             machines: BTreeMap::new(),
             chosen: Vec::new(),
-            mute: BTreeSet::new(),
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
             complaints: Vec::new(),
         }
     }

@@ -239,6 +239,11 @@ impl Machine {
         self.born.elapsed() >= self.unlisted
     }
 
+    /// Lets lists have it.
+    pub(super) fn list(&mut self) {
+        self.unlisted = Duration::ZERO;
+    }
+
     /// What a fault may be about.
     pub(super) fn text(&self) -> String {
         format!("{} {}", self.droplet.name, self.droplet.tags.join(" "))

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::containers::Order;
-use super::{Agents, lock, now};
+use super::{Agents, Held, lock, now};
 
 /// How long a call may take.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
@@ -94,12 +94,12 @@ impl Agents {
     fn next_call(&mut self, droplet_id: u64) -> Option<Call> {
         let machine = self.machines.get(&droplet_id)?;
         let boot = machine.boot.as_ref()?;
-        if self.mute.contains(&boot.toolbox_id) {
-            return None;
+        match (self.held.get(&boot.toolbox_id), &machine.token) {
+            (Some(Held::All), _) | (Some(Held::Registration), None) | (Some(Held::Reports), Some(_)) => return None,
+            (Some(Held::Registration | Held::Reports) | None, _) => {}
         }
         let Some(token) = &machine.token else {
-            let is_held = self.held.contains(&boot.toolbox_id);
-            return (!is_held).then(|| Call {
+            return Some(Call {
                 url: format!("{}/heartbeat/register", boot.functions_url),
                 token: boot.bootstrap_token.clone(),
                 body: json!({ "claim": machine.claim }),
