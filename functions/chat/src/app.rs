@@ -7,7 +7,6 @@ use agentopia_clients::openai::OpenAi;
 use agentopia_platform::caller::UserTokens;
 use agentopia_platform::db::Database;
 use agentopia_platform::db::chat::CallerLimits;
-use agentopia_platform::outbound::Limits;
 use agentopia_platform::settings::{self, SettingsError};
 use axum::extract::FromRef;
 
@@ -36,11 +35,12 @@ impl App {
             api_key: settings::secret("openai_api_key")
                 .await?
                 .ok_or(SettingsError::Missing("openai_api_key"))?,
-            limits: Limits {
-                connect: settings::milliseconds("openai_connect_timeout_ms").await?,
-                first_byte: settings::milliseconds("openai_first_byte_timeout_ms").await?,
-                between_bytes: settings::milliseconds("openai_between_bytes_timeout_ms").await?,
-            },
+            limits: settings::call_limits(
+                "openai_connect_timeout_ms",
+                "openai_first_byte_timeout_ms",
+                "openai_between_bytes_timeout_ms",
+            )
+            .await?,
         };
 
         Ok(Self(Arc::new(Parts {

@@ -11,7 +11,6 @@ use agentopia_domain::toolbox::tool::{self, Rule};
 use agentopia_platform::caller::{ServiceToken, TokenRefusals, UserTokens};
 use agentopia_platform::db::Database;
 use agentopia_platform::db::alerts::SweepToolboxes;
-use agentopia_platform::outbound::Limits;
 use agentopia_platform::sealing::Sealing;
 use agentopia_platform::settings::{self, SettingsError};
 use axum::extract::FromRef;
@@ -81,7 +80,7 @@ impl App {
             machines: Machines::from_settings().await?,
             webhooks: DiscordWebhooks {
                 origin: settings::required_text("discord_origin").await?,
-                limits: limits(
+                limits: settings::call_limits(
                     "discord_connect_timeout_ms",
                     "discord_first_byte_timeout_ms",
                     "discord_between_bytes_timeout_ms",
@@ -107,7 +106,7 @@ impl Machines {
     async fn from_settings() -> Result<Self, SettingsError> {
         let token = settings::secret("digitalocean_token").await?;
         let base_url = settings::required_text("digitalocean_origin").await?;
-        let limits = limits(
+        let limits = settings::call_limits(
             "digitalocean_connect_timeout_ms",
             "digitalocean_first_byte_timeout_ms",
             "digitalocean_between_bytes_timeout_ms",
@@ -143,18 +142,6 @@ async fn operator() -> Result<Option<WebhookAddress>, SettingsError> {
         problem: format!("is no webhook: {error}"),
     })?;
     Ok(Some(address))
-}
-
-async fn limits(
-    connect: &'static str,
-    first_byte: &'static str,
-    between_bytes: &'static str,
-) -> Result<Limits, SettingsError> {
-    Ok(Limits {
-        connect: settings::milliseconds(connect).await?,
-        first_byte: settings::milliseconds(first_byte).await?,
-        between_bytes: settings::milliseconds(between_bytes).await?,
-    })
 }
 
 impl std::ops::Deref for App {

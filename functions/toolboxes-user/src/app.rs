@@ -5,7 +5,6 @@ use std::sync::Arc;
 use agentopia_clients::digitalocean::DigitalOcean;
 use agentopia_platform::caller::UserTokens;
 use agentopia_platform::db::{Database, Rate};
-use agentopia_platform::outbound::Limits;
 use agentopia_platform::settings::{self, SettingsError};
 use axum::extract::FromRef;
 
@@ -38,11 +37,12 @@ impl App {
             Some(token) => Some(DigitalOcean {
                 base_url: settings::required_text("digitalocean_origin").await?,
                 token,
-                limits: Limits {
-                    connect: settings::milliseconds("digitalocean_connect_timeout_ms").await?,
-                    first_byte: settings::milliseconds("digitalocean_first_byte_timeout_ms").await?,
-                    between_bytes: settings::milliseconds("digitalocean_between_bytes_timeout_ms").await?,
-                },
+                limits: settings::call_limits(
+                    "digitalocean_connect_timeout_ms",
+                    "digitalocean_first_byte_timeout_ms",
+                    "digitalocean_between_bytes_timeout_ms",
+                )
+                .await?,
             }),
             None => None,
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use thiserror::Error;
 
-use crate::runtime;
+use crate::runtime::{self, CallLimits};
 
 /// Why a component cannot run as it is configured. The text names the setting and never its value.
 #[derive(Debug, Error)]
@@ -88,4 +88,22 @@ pub async fn parsed<T: FromStr<Err: std::fmt::Display>>(name: &'static str) -> R
 /// As [`parsed`].
 pub async fn milliseconds(name: &'static str) -> Result<Duration, SettingsError> {
     parsed(name).await.map(Duration::from_millis)
+}
+
+/// How long calls of an outside service may take, from three settings whose names end in `_connect_timeout_ms`, `_first_byte_timeout_ms` and
+/// `_between_bytes_timeout_ms`.
+///
+/// # Errors
+///
+/// As [`parsed`].
+pub async fn call_limits(
+    connect: &'static str,
+    first_byte: &'static str,
+    between_bytes: &'static str,
+) -> Result<CallLimits, SettingsError> {
+    Ok(CallLimits {
+        connect: milliseconds(connect).await?,
+        first_byte: milliseconds(first_byte).await?,
+        between_bytes: milliseconds(between_bytes).await?,
+    })
 }
