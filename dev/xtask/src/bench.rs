@@ -11,6 +11,7 @@ mod heartbeat;
 mod load;
 mod operation;
 mod plans;
+mod processor;
 mod setup;
 mod statement;
 mod sweep;

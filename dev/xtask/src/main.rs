@@ -7,6 +7,7 @@
 
 mod bench;
 mod database;
+mod demo;
 mod reseal;
 mod terminal;
 mod test;
@@ -51,6 +52,17 @@ enum Command {
     Bench {
         /// What to measure; everything if it is not named.
         subject: Option<bench::Subject>,
+    },
+    /// Plays a story against a running `up`, and fails if a step of it does not come true.
+    Demo {
+        /// What is played.
+        subject: demo::Subject,
+        /// The port of `up`.
+        #[arg(long, default_value_t = 3000)]
+        port: u16,
+        /// The data folder of `up`.
+        #[arg(long, default_value = DATA)]
+        data: PathBuf,
     },
     /// Brings a database up to date.
     Migrate {
@@ -111,6 +123,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             build(Target::Application, &Terminal).await
         }
         Command::Bench { subject } => bench::bench(subject).await,
+        Command::Demo { subject, port, data } => demo::play(subject, port, &in_checkout(data)).await,
         Command::Migrate { database_url } => database::migrate(&database_url).await,
         Command::Reseal { database_url, data } => reseal::reseal(database_url, &in_checkout(data)).await,
         Command::Token { email, data } => token::print(&email, &in_checkout(data)),

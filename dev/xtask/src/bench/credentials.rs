@@ -8,26 +8,25 @@ use serde_json::json;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::comparison::Comparison;
+use super::comparison::{CALLERS, Comparison};
 use super::load;
 use super::setup::{Bench, DURATION, NO_LIMIT};
 use super::statement::connect;
-use super::toolboxes::{self, Toolbox};
+use super::toolboxes::{self, TOOLBOXES, Toolbox};
 
-const TOOLBOXES: usize = 32;
 const CAPABILITY: &str = "run";
 /// The variables that the tool asks for, which are named as their credentials' types.
 const VARIABLES: [&str; 2] = ["API_KEY", "API_SECRET"];
 
 pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<()> {
     println!(
-        "\ncredentials: POST /functions/v1/get-agent-tool-credentials, {TOOLBOXES} toolboxes at once, {} s each",
+        "\ncredentials: POST /functions/v1/get-agent-tool-credentials, {CALLERS} connections for {TOOLBOXES} toolboxes, {} s each",
         DURATION.as_secs()
     );
     let database = connect(bench.postgres.admin_url()).await?;
     let keyring = Keyring::parse(bench.postgres.secrets().credential_keyring())?;
     toolboxes::clear(&database).await?;
-    let toolboxes = toolboxes::add(&database, TOOLBOXES, 0).await?;
+    let toolboxes = toolboxes::add(&database, 0).await?;
     let mut instances = Vec::new();
     for toolbox in &toolboxes {
         instances.push(equip(&database, &keyring, toolbox).await?);

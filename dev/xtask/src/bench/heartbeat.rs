@@ -4,25 +4,24 @@ use agentopia_domain::toolbox::status::contact_transitions;
 use agentopia_domain::toolbox::tool;
 use serde_json::{Value, json};
 
-use super::comparison::Comparison;
+use super::comparison::{CALLERS, Comparison};
 use super::load;
 use super::setup::{Bench, DURATION, NO_LIMIT};
 use super::statement::connect;
-use super::toolboxes::{self, Toolbox};
+use super::toolboxes::{self, TOOLBOXES, Toolbox};
 
-const TOOLBOXES: usize = 32;
 const TOOLS: i64 = 5;
 const VERSION: &str = "1.0.0";
 
 pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<()> {
     println!(
-        "\nheartbeat: POST /functions/v1/heartbeat, {TOOLBOXES} toolboxes at once, {} s each",
+        "\nheartbeat: POST /functions/v1/heartbeat, {CALLERS} connections for {TOOLBOXES} toolboxes, {} s each",
         DURATION.as_secs()
     );
     let database = connect(bench.postgres.admin_url()).await?;
     toolboxes::clear(&database).await?;
     for (tools, what) in [(0, "without tools"), (TOOLS, "with 5 tools, all of them reported")] {
-        let toolboxes = toolboxes::add(&database, TOOLBOXES, tools).await?;
+        let toolboxes = toolboxes::add(&database, tools).await?;
         toolboxes::analyze(&database).await?;
         let comparison = comparison(&toolboxes)?;
         tokio::task::block_in_place(|| comparison.measure(bench, what))?;

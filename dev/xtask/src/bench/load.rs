@@ -12,17 +12,22 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::processor::{self, Ended, ticks};
+
 /// The name of the load generator's threads, by which the system tells their processor time.
 const THREADS: &str = "load";
 
 /// What a run showed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Throughput {
+    pub(crate) answered: usize,
     pub(crate) per_second: f64,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
     /// The load generator's share of the processor time that the process used, where the system tells.
     pub(crate) load_share: Option<f64>,
+    /// The processor time that the rest of the process used for one.
+    pub(crate) processor: Option<Duration>,
 }
 
 /// What one connection does over and over.
@@ -34,13 +39,13 @@ pub(crate) trait Work: Send + 'static {
 /// Sends one request after the other.
 struct Requests {
     sender: SendRequest<Full<Bytes>>,
-    request: Request<Full<Bytes>>,
+    requests: Turns<Request<Full<Bytes>>>,
 }
 
 impl Work for Requests {
     async fn once(&mut self) -> anyhow::Result<()> {
         self.sender.ready().await?;
-        let response = self.sender.send_request(self.request.clone()).await?;
+        let response = self.sender.send_request(self.requests.next()?.clone()).await?;
         let status = response.status();
         response.into_body().collect().await?;
         ensure!(status.is_success(), "answered {status}");
@@ -48,7 +53,32 @@ impl Work for Requests {
     }
 }
 
-/// Sends requests over and over on `connections` connections, each of which has its own of `requests`.
+/// What one of several workers sends: its share of everything, over and over.
+pub(crate) struct Turns<T> {
+    all: Arc<[T]>,
+    next: usize,
+    step: usize,
+}
+
+impl<T> Turns<T> {
+    /// The turns of the worker with this number.
+    pub(crate) fn new(all: &Arc<[T]>, number: usize, workers: usize) -> Self {
+        Self {
+            all: all.clone(),
+            next: number,
+            step: workers,
+        }
+    }
+
+    /// What is next.
+    pub(crate) fn next(&mut self) -> anyhow::Result<&T> {
+        let turn = self.all.get(self.next % self.all.len().max(1));
+        self.next += self.step;
+        turn.context("there is nothing to send")
+    }
+}
+
+/// Sends requests over and over on `connections` connections, each of which has a share of them.
 pub(crate) fn http(
     url: &str,
     connections: usize,
@@ -56,14 +86,14 @@ pub(crate) fn http(
     requests: &[Request<Full<Bytes>>],
 ) -> anyhow::Result<Throughput> {
     let address = url.strip_prefix("http://").context("not an http URL")?.to_owned();
-    let requests = requests.to_vec();
+    let requests: Arc<[_]> = requests.into();
 
     closed_loop(connections, duration, move |number| {
-        let (address, request) = (address.clone(), requests.iter().cycle().nth(number).cloned());
+        let (address, requests) = (address.clone(), Turns::new(&requests, number, connections));
         async move {
             Ok(Requests {
                 sender: connect(&address).await?,
-                request: request.context("there is no request")?,
+                requests,
             })
         }
     })
@@ -135,19 +165,21 @@ where
         times.extend(runtime.block_on(task)??);
     }
     let elapsed = began.elapsed();
-    let load_share = used_before
+    let used = used_before
         .zip(processor_time())
-        .and_then(|(before, after)| after.load_share_since(before));
+        .map(|(before, after)| after.since(before));
     runtime.shutdown_background();
 
     ensure!(!times.is_empty(), "nothing was answered");
     #[expect(clippy::cast_precision_loss, reason = "counts of requests fit a double")]
     let per_second = times.len() as f64 / elapsed.as_secs_f64();
     Ok(Throughput {
+        answered: times.len(),
         per_second,
         p50: percentile(&mut times, 0.5),
         p99: percentile(&mut times, 0.99),
-        load_share,
+        load_share: used.and_then(ProcessorTime::load_share),
+        processor: used.map(|used| processor::each(used.all.saturating_sub(used.load), times.len())),
     })
 }
 
@@ -172,11 +204,17 @@ struct ProcessorTime {
 }
 
 impl ProcessorTime {
-    fn load_share_since(self, before: Self) -> Option<f64> {
-        let all = self.all.checked_sub(before.all).filter(|ticks| *ticks > 0)?;
+    fn since(self, before: Self) -> Self {
+        Self {
+            load: self.load.saturating_sub(before.load),
+            all: self.all.saturating_sub(before.all),
+        }
+    }
+
+    fn load_share(self) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "ticks of a benchmark fit a double")]
-        let share = self.load.saturating_sub(before.load) as f64 / all as f64;
-        Some(share)
+        let share = self.load as f64 / self.all as f64;
+        share.is_finite().then_some(share)
     }
 }
 
@@ -184,21 +222,14 @@ impl ProcessorTime {
 fn processor_time() -> Option<ProcessorTime> {
     let mut time = ProcessorTime {
         load: 0,
-        all: ticks("/proc/self/stat")?,
+        all: ticks("/proc/self/stat", Ended::Ignored)?,
     };
     for thread in std::fs::read_dir("/proc/self/task").ok()? {
         let folder = thread.ok()?.path();
         let name = std::fs::read_to_string(folder.join("comm")).unwrap_or_default();
         if name.trim() == THREADS {
-            time.load += ticks(folder.join("stat")).unwrap_or_default();
+            time.load += ticks(folder.join("stat"), Ended::Ignored).unwrap_or_default();
         }
     }
     Some(time)
-}
-
-/// User and system time: the 14th and 15th field, counted after the name, which may contain anything.
-fn ticks(path: impl AsRef<std::path::Path>) -> Option<u64> {
-    let stat = std::fs::read_to_string(path).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }

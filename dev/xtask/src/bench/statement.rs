@@ -1,9 +1,11 @@
 //! Operations, called on Postgres without a component.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use tokio_postgres::{Client, NoTls, Statement};
 
-use super::load::{self, Throughput, Work};
+use super::load::{self, Throughput, Turns, Work};
 use super::setup::DURATION;
 
 /// Opens a connection that is served until the client is dropped.
@@ -28,19 +30,19 @@ struct Call {
     client: Client,
     statement: Statement,
     caller: String,
-    input: String,
+    inputs: Turns<String>,
 }
 
 impl Work for Call {
     async fn once(&mut self) -> anyhow::Result<()> {
         self.client
-            .query_one(&self.statement, &[&self.caller, &self.input])
+            .query_one(&self.statement, &[&self.caller, self.inputs.next()?])
             .await?;
         Ok(())
     }
 }
 
-/// Calls an operation over and over on `connections` connections, each of which has its own of `inputs`.
+/// Calls an operation over and over on `connections` connections, each of which has a share of `inputs`.
 pub(crate) fn run(
     url: &str,
     connections: usize,
@@ -49,18 +51,18 @@ pub(crate) fn run(
     inputs: &[Value],
 ) -> anyhow::Result<Throughput> {
     let (url, statement, caller) = (url.to_owned(), call(operation), caller.to_string());
-    let inputs: Vec<String> = inputs.iter().map(Value::to_string).collect();
+    let inputs: Arc<[String]> = inputs.iter().map(Value::to_string).collect();
 
     load::closed_loop(connections, DURATION, move |number| {
         let (url, statement, caller) = (url.clone(), statement.clone(), caller.clone());
-        let input = inputs.iter().cycle().nth(number).cloned().unwrap_or_default();
+        let inputs = Turns::new(&inputs, number, connections);
         async move {
             let client = connect(&url).await?;
             Ok(Call {
                 statement: client.prepare(&statement).await?,
                 client,
                 caller,
-                input,
+                inputs,
             })
         }
     })

@@ -4,6 +4,9 @@ use agentopia_stack::demo;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+/// How many speak: enough for plans as they are with many, and for each row to have rest between two heartbeats.
+pub(crate) const TOOLBOXES: usize = 1_600;
+
 /// A toolbox that speaks, and what is deployed on it.
 pub(crate) struct Toolbox {
     pub(crate) id: Uuid,
@@ -25,9 +28,9 @@ pub(crate) async fn clear(database: &Client) -> anyhow::Result<()> {
 }
 
 /// Adds active toolboxes of the first demo user, each with instances of `tools` tools of the catalog.
-pub(crate) async fn add(database: &Client, number: usize, tools: i64) -> anyhow::Result<Vec<Toolbox>> {
+pub(crate) async fn add(database: &Client, tools: i64) -> anyhow::Result<Vec<Toolbox>> {
     let mut toolboxes = Vec::new();
-    for position in 0..number {
+    for position in 0..TOOLBOXES {
         let token = format!("agt_tb_{:0>43}", format!("{tools}-{position}"));
         let row = database
             .query_one(

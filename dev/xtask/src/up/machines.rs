@@ -4,8 +4,11 @@ use agentopia_application::Settings;
 use agentopia_stack::Progress as _;
 use agentopia_stack::worlds::digitalocean::Boot;
 use agentopia_stack::worlds::discord::Webhook;
-use agentopia_stack::worlds::{DigitalOceanOptions, DigitalOceanWorld, DiscordOptions, DiscordWorld};
-use std::time::Duration;
+use agentopia_stack::worlds::toolbox_agents::{Pace, Plays};
+use agentopia_stack::worlds::{
+    DigitalOceanOptions, DigitalOceanWorld, DiscordOptions, DiscordWorld, ToolboxAgentsOptions, ToolboxAgentsWorld,
+};
+use std::time::{Duration, SystemTime};
 
 use super::variable;
 use crate::terminal::Terminal;
@@ -13,9 +16,13 @@ use crate::terminal::Terminal;
 /// About a tenth of what a real droplet takes.
 const BOOT: Duration = Duration::from_secs(5);
 
-/// What stands in for DigitalOcean, and for Discord as far as it is told of machines.
+/// Whoever tries something out does not want to wait longer for a machine to hear of it.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// What stands in for DigitalOcean and what runs on its machines, and for Discord as far as it is told of machines.
 pub(super) struct StandIns {
     digitalocean: DigitalOceanWorld,
+    toolbox_agents: ToolboxAgentsWorld,
     discord: DiscordWorld,
     owners_webhook: Webhook,
 }
@@ -40,9 +47,15 @@ pub(super) async fn provider(settings: &mut Settings) -> anyhow::Result<Option<S
     Terminal.step("DigitalOcean: no DIGITALOCEAN_TOKEN, starting a stand-in, and one for Discord, where alerts go");
     let digitalocean = DigitalOceanWorld::start(DigitalOceanOptions {
         boot: Boot::After(BOOT),
+        first_id: first_id(),
         ..DigitalOceanOptions::default()
     })
     .await?;
+    let toolbox_agents = ToolboxAgentsOptions {
+        pace: Pace::AsTold { at_most: REPORT_EVERY },
+        plays: Plays::All,
+    };
+    let toolbox_agents = ToolboxAgentsWorld::start(&digitalocean, toolbox_agents).await?;
     let discord = DiscordWorld::start(DiscordOptions::default()).await?;
     settings
         .set("digitalocean_origin", digitalocean.origin())
@@ -52,14 +65,29 @@ pub(super) async fn provider(settings: &mut Settings) -> anyhow::Result<Option<S
     Ok(Some(StandIns {
         owners_webhook: discord.create_webhook()?,
         digitalocean,
+        toolbox_agents,
         discord,
     }))
+}
+
+/// A number that no droplet of an earlier run has: the database remembers those.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a tool of the developer's machine, which is the edge itself"
+)]
+fn first_id() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(1, |elapsed| elapsed.as_secs())
 }
 
 impl StandIns {
     /// Says that machines are none.
     pub(super) fn introduce(&self) {
-        println!("There is no DIGITALOCEAN_TOKEN, so that machines are a stand-in's, and nothing runs on them.");
+        println!(
+            "There is no DIGITALOCEAN_TOKEN, so that machines are a stand-in's, on which a stand-in for the agent runs."
+        );
+        println!("It plays a toolbox's life with you: cargo xtask demo toolbox");
         println!(
             "Alerts go to a stand-in for Discord, which has a webhook for you: {}",
             self.owners_webhook.url
@@ -68,6 +96,7 @@ impl StandIns {
 
     /// Ends them.
     pub(super) async fn stop(self) {
+        self.toolbox_agents.stop().await;
         self.digitalocean.stop().await;
         self.discord.stop().await;
     }

@@ -1,0 +1,29 @@
+//! `cargo xtask demo`: a story, played through HTTP against a running `cargo xtask up`, as a client plays it.
+
+mod client;
+mod toolbox;
+
+use std::path::Path;
+
+use agentopia_stack::{Secrets, demo};
+use clap::ValueEnum;
+
+use crate::token;
+use client::Client;
+
+/// What is played.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Subject {
+    /// A toolbox's life: a machine, a tool on it, an agent that uses it, and the end of all.
+    Toolbox,
+}
+
+/// Plays a story as the first demo user. An error is a step that did not come true.
+pub(crate) async fn play(subject: Subject, port: u16, data: &Path) -> anyhow::Result<()> {
+    let token = token::sign(demo::ADA.email, &Secrets::load_or_create(data)?)?;
+    let client = Client::new(&format!("http://127.0.0.1:{port}"), &token)?;
+    client.check_health().await?;
+    match subject {
+        Subject::Toolbox => toolbox::play(&client).await,
+    }
+}
