@@ -47,6 +47,7 @@ mod toolbelt_items;
 mod toolbelt_permissions;
 mod toolbelt_support;
 mod toolbelt_tenants;
+mod toolbox_boot;
 mod toolbox_deaths;
 mod toolbox_faults;
 mod toolbox_machines;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use agentopia_stack::worlds::digitalocean::{Call, Fault, FaultPlan};
 use agentopia_tests::{DEADLINE, Stack, eventually};
 
-use crate::toolbox_machines::{Ordered, brisk, die_over, sweep};
+use crate::toolbox_machines::{Ordered, die_over, patient, sweep};
 
 /// What the provider does with the call over which the application dies.
 const UNDONE: Fault = Fault::Silence;
@@ -47,7 +47,7 @@ async fn check_life(stack: &Stack, toolbox: &Ordered, case: &str) {
 
 #[tokio::test]
 async fn whoever_dies_while_a_machine_is_made_is_followed_by_one_who_makes_it_once() {
-    let mut stack = Stack::of_its_own(brisk()).await;
+    let mut stack = Stack::of_its_own(patient()).await;
 
     let case = "before an attempt is recorded";
     let toolbox = Ordered::new(&stack).await;
@@ -143,7 +143,7 @@ async fn check_unheard_end(stack: &Stack, toolbox: &Ordered, case: &str) {
 
 #[tokio::test]
 async fn whoever_dies_while_a_machine_is_unmade_is_followed_by_one_who_leaves_none() {
-    let mut stack = Stack::of_its_own(brisk()).await;
+    let mut stack = Stack::of_its_own(patient()).await;
 
     let case = "before the provider is asked";
     let toolbox = Ordered::active(&stack).await;

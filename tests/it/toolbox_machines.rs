@@ -22,11 +22,16 @@ pub(crate) const SWEEP: &str = "/functions/v1/heartbeat/sweep";
 /// Where owners say where they are told.
 pub(crate) const ALERTS: &str = "/functions/v1/heartbeat/alerts";
 
-/// An application that takes as many reports as the stand-in's agents send, and does not wait long for a provider that is silent.
-pub(crate) fn brisk() -> StackOptions {
+/// An application that takes as many reports as the stand-in's agents send.
+pub(crate) fn patient() -> StackOptions {
     StackOptions::default()
         .set("heartbeats_per_minute", 6000)
         .set("heartbeats_burst", 1000)
+}
+
+/// One that does not wait long for a provider that is silent.
+pub(crate) fn brisk() -> StackOptions {
+    patient()
         .set("digitalocean_first_byte_timeout_ms", 1500)
         .set("discord_first_byte_timeout_ms", 1500)
 }
@@ -255,7 +260,7 @@ pub(crate) async fn die_over(stack: Stack, method: &str, path: &str) -> Stack {
     })
     .await;
 
-    let stack = stack.restart(brisk()).await;
+    let stack = stack.restart(patient()).await;
     assert!(swept.await.unwrap().is_err(), "the sweep has died");
     stack
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::heartbeat_support::HEARTBEAT;
-use crate::toolbox_machines::{ALERTS, Ordered, brisk, due_in, stack, sweep, sweeping};
+use crate::toolbox_machines::{ALERTS, Ordered, brisk, due_in, patient, stack, sweep, sweeping};
 
 /// What tells that a message may have been told before.
 const DOUBT: &str = "(It is not known whether this was told before: sending it was interrupted.)";
@@ -55,16 +55,14 @@ fn timeless(text: &str) -> String {
 
 /// Cuts a toolbox off, and lets the time pass until that is noticed. It is not swept yet.
 async fn cut_off(stack: &Stack, toolbox: &Ordered) {
-    stack.toolbox_agents().silence(toolbox.id);
-    let reports = || stack.toolbox_agents().agent_of(toolbox.id).unwrap().reports;
-    // What it was saying when it was cut off is heard.
-    let mut before = reports();
-    eventually("it is silent", DEADLINE, async || {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        std::mem::replace(&mut before, reports()) == before
+    let agents = stack.toolbox_agents();
+    agents.silence(toolbox.id);
+    eventually("what it was saying is heard", DEADLINE, async || {
+        !agents.agent_of(toolbox.id).unwrap().is_calling
     })
     .await;
-    let overdue = "UPDATE public.account_tool_environments SET alert_after = clock_timestamp() WHERE id = $1 AND status = 'active'";
+    let overdue = "UPDATE public.account_tool_environments SET alert_after = clock_timestamp()
+        WHERE id = $1 AND status = 'active'";
     assert_eq!(stack.db().execute(overdue, &[&toolbox.id]).await, 1);
 }
 
@@ -94,13 +92,16 @@ async fn sweep_until_told(stack: &Stack, webhook: &Webhook, count: usize) -> Vec
     .await
 }
 
-/// Has all alerts looked at by the next sweep, and ends the leases of whoever died over them.
-async fn make_alerts_due(stack: &Stack) {
+/// Has an owner's alerts looked at by the next sweep, and ends the leases of whoever died over them.
+async fn make_alerts_due(stack: &Stack, owner: &User) {
+    let keys: Vec<String> = alerts(stack, owner).await.iter().map(Uuid::to_string).collect();
     for statement in [
-        "UPDATE app.jobs SET lease_expires_at = clock_timestamp() WHERE kind = 'alert' AND lease_id IS NOT NULL",
-        "UPDATE app.jobs SET run_after = clock_timestamp() WHERE kind = 'alert' AND outcome IS NULL",
+        "UPDATE app.jobs SET lease_expires_at = clock_timestamp()
+         WHERE kind = 'alert' AND key = ANY ($1) AND lease_id IS NOT NULL",
+        "UPDATE app.jobs SET run_after = clock_timestamp()
+         WHERE kind = 'alert' AND key = ANY ($1) AND outcome IS NULL",
     ] {
-        stack.db().execute(statement, &[]).await;
+        stack.db().execute(statement, &[&keys]).await;
     }
 }
 
@@ -193,7 +194,7 @@ async fn a_webhook_that_is_gone_is_not_called_again() {
         toolbox.status(stack).await == "unresponsive"
     })
     .await;
-    make_alerts_due(stack).await;
+    make_alerts_due(stack, &toolbox.owner).await;
     sweep(stack).await;
 
     assert_eq!(stack.discord().calls(webhook.id), 1);
@@ -233,7 +234,7 @@ async fn a_webhook_that_has_had_enough_is_left_alone_as_long_as_it_says() {
             1,
             "{fault:?}: it is not called before that"
         );
-        make_alerts_due(stack).await;
+        make_alerts_due(stack, &toolbox.owner).await;
         let messages = sweep_until_told(stack, &webhook, 1).await;
         assert_eq!(messages.len(), 1);
         assert!(!messages[0].contains(DOUBT), "{fault:?}: it was not taken, for certain");
@@ -263,7 +264,7 @@ async fn a_message_of_which_nothing_was_heard_is_sent_again_and_says_so() {
             }
         })
         .await;
-        make_alerts_due(stack).await;
+        make_alerts_due(stack, &toolbox.owner).await;
         let messages = sweep_until_told(stack, &webhook, taken + 1).await;
         sweep(stack).await;
 
@@ -279,7 +280,7 @@ async fn a_message_of_which_nothing_was_heard_is_sent_again_and_says_so() {
 
 #[tokio::test]
 async fn whoever_dies_before_or_over_telling_is_followed_by_one_who_tells() {
-    let mut stack = Stack::of_its_own(brisk()).await;
+    let mut stack = Stack::of_its_own(patient()).await;
     let toolbox = Ordered::active(&stack).await;
     let webhook = webhook(&stack, &toolbox.owner).await;
 
@@ -296,11 +297,11 @@ async fn whoever_dies_before_or_over_telling_is_followed_by_one_who_tells() {
         stack.db().scalar::<i64>(claimed, &[]).await == 1
     })
     .await;
-    stack = stack.restart(brisk()).await;
+    stack = stack.restart(patient()).await;
     assert!(swept.await.unwrap().is_err(), "the sweep has died");
     assert_eq!(toolbox.status(&stack).await, "unresponsive");
     assert_eq!(stack.discord().calls(webhook.id), 0);
-    make_alerts_due(&stack).await;
+    make_alerts_due(&stack, &toolbox.owner).await;
     sweep_until_told(&stack, &webhook, 1).await;
     sweep(&stack).await;
     assert_eq!(stack.discord().calls(webhook.id), 1, "told once");
@@ -314,11 +315,11 @@ async fn whoever_dies_before_or_over_telling_is_followed_by_one_who_tells() {
     stack.discord().fail(webhook.id, discord::Fault::Stall, 1);
     let swept = tokio::spawn(sweeping(&stack).attempt());
     eventually("it is sent", DEADLINE, async || told(&stack, &webhook).len() == 2).await;
-    stack = stack.restart(brisk()).await;
+    stack = stack.restart(patient()).await;
     assert!(swept.await.unwrap().is_err(), "the sweep has died");
-    make_alerts_due(&stack).await;
+    make_alerts_due(&stack, &toolbox.owner).await;
     sweep_until_told(&stack, &webhook, 3).await;
-    make_alerts_due(&stack).await;
+    make_alerts_due(&stack, &toolbox.owner).await;
     sweep(&stack).await;
 
     assert_snapshot!(told(&stack, &webhook).join("\n"), @r"

@@ -119,6 +119,8 @@ pub struct ToolboxAgent {
     pub reports: u64,
     /// The status of the last answer that it got.
     pub last_status: Option<u16>,
+    /// Whether it waits for an answer.
+    pub is_calling: bool,
 }
 
 /// What a toolbox was answered that asked for credentials.
@@ -330,6 +332,7 @@ struct Machine {
     containers: Containers,
     reports: u64,
     last_status: Option<u16>,
+    is_calling: bool,
     /// How its droplet was seen last.
     droplet: Option<Status>,
 }
@@ -393,6 +396,7 @@ impl Agents {
             containers: Containers::default(),
             reports: 0,
             last_status: None,
+            is_calling: false,
             droplet: Some(droplet.status),
         };
         self.machines.insert(droplet.id, machine);
@@ -443,6 +447,7 @@ impl Machine {
             is_paused: self.is_paused,
             reports: self.reports,
             last_status: self.last_status,
+            is_calling: self.is_calling,
         }
     }
 }

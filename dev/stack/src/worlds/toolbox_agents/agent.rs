@@ -56,15 +56,12 @@ struct Desired {
 /// Lives, until its task is ended with its machine.
 pub(super) async fn live(agents: Arc<Mutex<Agents>>, droplet_id: u64, client: Client) {
     loop {
-        let call = lock(&agents).next_call(droplet_id);
+        let call = lock(&agents).begin_call(droplet_id);
         let answer = match call {
             Some(call) => call.send(&client).await,
             None => None,
         };
-        let pause = match answer {
-            Some(answer) => lock(&agents).take(droplet_id, answer),
-            None => lock(&agents).pause(droplet_id),
-        };
+        let pause = lock(&agents).end_call(droplet_id, answer);
         tokio::time::sleep(pause).await;
     }
 }
@@ -91,7 +88,26 @@ impl Call {
 
 impl Agents {
     /// What the agent of a machine sends now, if anything.
-    fn next_call(&mut self, droplet_id: u64) -> Option<Call> {
+    fn begin_call(&mut self, droplet_id: u64) -> Option<Call> {
+        let call = self.next_call(droplet_id);
+        if let Some(machine) = self.machines.get_mut(&droplet_id) {
+            machine.is_calling = call.is_some();
+        }
+        call
+    }
+
+    /// Does what was answered, if anything was. Returns how long to pause.
+    fn end_call(&mut self, droplet_id: u64, answer: Option<Answer>) -> Duration {
+        if let Some(machine) = self.machines.get_mut(&droplet_id) {
+            machine.is_calling = false;
+        }
+        match answer {
+            Some(answer) => self.take(droplet_id, answer),
+            None => self.pause(droplet_id),
+        }
+    }
+
+    fn next_call(&self, droplet_id: u64) -> Option<Call> {
         let machine = self.machines.get(&droplet_id)?;
         let boot = machine.boot.as_ref()?;
         match (self.held.get(&boot.toolbox_id), &machine.token) {
@@ -125,7 +141,6 @@ impl Agents {
         })
     }
 
-    /// Does what an answer asks. Returns how long to pause.
     fn take(&mut self, droplet_id: u64, answer: Answer) -> Duration {
         if let Some(machine) = self.machines.get_mut(&droplet_id) {
             machine.last_status = Some(answer.status.as_u16());
