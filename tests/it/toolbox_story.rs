@@ -209,4 +209,17 @@ async fn a_toolbox_lives_from_its_order_to_its_end() {
         stack.discord().complaints(),
     ];
     assert_eq!(complaints.concat(), Vec::<String>::new());
+    for component in [
+        "toolboxes-user",
+        "heartbeat",
+        "agent-toolbelt",
+        "get-agent-tool-credentials",
+    ] {
+        let lines = stack.log(component).unwrap_or_default();
+        let secrets = [SECRET, &token, "agt_boot_"];
+        let telling = lines
+            .iter()
+            .find(|line| secrets.iter().any(|secret| line.contains(secret)));
+        assert_eq!(telling, None, "{component} logs a secret");
+    }
 }
