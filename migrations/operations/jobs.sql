@@ -218,6 +218,13 @@ BEGIN
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     v_removed := v_removed || jsonb_build_object('alerts', v_rows);
 
+    DELETE FROM app.discord_interactions
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM app.discord_interactions WHERE created_at <= v_now - interval '1 hour' LIMIT v_limit
+    ));
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    v_removed := v_removed || jsonb_build_object('discord_interactions', v_rows);
+
     RETURN jsonb_build_object('removed', v_removed);
 END
 $$;

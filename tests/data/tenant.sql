@@ -330,3 +330,6 @@ VALUES ('00000000-0000-4000-a000-0000000000a0', 'canary-sealed-webhook', 'a', '1
 
 INSERT INTO app.provider_options (name, document)
 VALUES ('regions', '[]');
+
+INSERT INTO app.discord_interactions (interaction_id, application_id, public_key, kind, response)
+VALUES ('123456789012345678', '123456789012345679', repeat('a', 64), 'agents', '{"agents": [], "total": 0}');

@@ -619,7 +619,10 @@ async fn what_has_served_its_time_is_removed_and_nothing_else() {
              INSERT INTO app.rate_limits (key, tat) VALUES ('old', now() - interval '2 days');
              INSERT INTO app.jobs (kind, key, outcome, finished_at) VALUES
                  ('alert', 'old', 'succeeded', now() - interval '8 days'), ('alert', 'new', 'succeeded', now());
-             INSERT INTO app.jobs (kind, key) VALUES ('alert', 'waiting')",
+             INSERT INTO app.jobs (kind, key) VALUES ('alert', 'waiting');
+             INSERT INTO app.discord_interactions (interaction_id, application_id, public_key, kind, response, created_at)
+             SELECT id, '1', repeat('a', 64), 'agents', '{}', now() - age
+             FROM (VALUES ('11', interval '59 minutes'), ('12', interval '61 minutes')) AS interaction (id, age)",
         )
         .await;
 
@@ -628,7 +631,9 @@ async fn what_has_served_its_time_is_removed_and_nothing_else() {
 
     assert_eq!(
         pruned["removed"],
-        json!({ "idempotency_keys": 1, "rate_limits": 1, "jobs": 1, "machine_attempts": 0, "alerts": 0 })
+        json!({
+            "idempotency_keys": 1, "rate_limits": 1, "jobs": 1, "machine_attempts": 0, "alerts": 0, "discord_interactions": 1,
+        })
     );
     assert_eq!(again["removed"], json!({}));
     let left = texts(&boxes.owner, "SELECT key FROM app.jobs ORDER BY key", &[]).await;

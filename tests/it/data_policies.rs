@@ -561,6 +561,7 @@ async fn the_tenant_sees_rows_wherever_users_see_any() {
     app.alerts
     app.audit_log
     app.chat_turns
+    app.discord_interactions
     app.idempotency_keys
     app.jobs
     app.machine_attempts
