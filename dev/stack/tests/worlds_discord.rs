@@ -292,3 +292,37 @@ async fn a_client_without_a_name_is_complained_of() {
 
     assert_eq!(world.complaints().len(), 1);
 }
+
+/// The URL of a server that answers everything alike.
+async fn answering(status: StatusCode, body: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/interactions", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(async move || (status, body));
+    tokio::spawn(axum::serve(listener, router).into_future());
+    url
+}
+
+#[tokio::test]
+async fn a_url_for_interactions_is_taken_only_if_it_answers_and_verifies() {
+    let world = world().await;
+    let application = world.create_application().unwrap();
+    let mut refusals = Vec::new();
+
+    for (status, body) in [
+        (StatusCode::OK, r#"{"type":1}"#),
+        (StatusCode::OK, r#"{"type":4}"#),
+        (StatusCode::OK, "pong"),
+        (StatusCode::UNAUTHORIZED, r#"{"type":1}"#),
+    ] {
+        let url = answering(status, body).await;
+        let refusal = application.validate_endpoint(&url).await.unwrap_err().to_string();
+        refusals.push(refusal.rsplit_once("verified: ").unwrap().1.to_owned());
+    }
+
+    assert_snapshot!(refusals.join("\n"), @r#"
+    a forged PING is answered with 200
+    a PING is answered with 200 {"type":4}
+    a PING is answered with 200 null
+    a PING is answered with 401 {"type":1}
+    "#);
+}

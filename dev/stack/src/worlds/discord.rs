@@ -1,10 +1,11 @@
-//! Discord's API, as far as this application speaks it: webhooks.
+//! Discord, as far as this application has to do with it: webhooks, and applications with their interactions.
 //!
 //! Messages are kept as Discord keeps them, refused as the
 //! [documentation](https://discord.com/developers/docs/resources/webhook) says and the service is known to do, and
 //! limited in their rate. A webhook [fails](DiscordWorld::fail) on request; each has faults and limits of its own, so that
 //! tests that run side by side keep apart by webhooks of their own.
 
+mod application;
 mod fault;
 mod refusal;
 mod webhooks;
@@ -25,6 +26,7 @@ use crate::StackError;
 use refusal::Refusal;
 use webhooks::Webhooks;
 
+pub use application::{Application, Delivered};
 pub use fault::Fault;
 pub use webhooks::{Message, Webhook};
 
@@ -84,6 +86,16 @@ impl DiscordWorld {
     /// Makes a webhook, as somebody does in a channel's settings.
     pub fn create_webhook(&self) -> Result<Webhook, StackError> {
         self.guilds().webhooks.create()
+    }
+
+    /// Makes an application, as a developer does, with a key of its own.
+    pub fn create_application(&self) -> Result<Application, StackError> {
+        Application::new(self.new_id())
+    }
+
+    /// An id that nothing else has: of a guild, of an interaction.
+    pub fn new_id(&self) -> u64 {
+        self.guilds().webhooks.snowflake()
     }
 
     /// Deletes a webhook, as somebody does in a channel's settings. Its messages stay.

@@ -240,7 +240,7 @@ impl Webhooks {
     }
 
     /// An id as Discord makes them: the time in milliseconds, and a number in its last 22 bits.
-    fn snowflake(&mut self) -> u64 {
+    pub(super) fn snowflake(&mut self) -> u64 {
         let elapsed = u64::try_from(now().timestamp_millis() - EPOCH_MS).unwrap_or_default();
         self.last_id = (elapsed << 22).max(self.last_id + 1);
         self.last_id
