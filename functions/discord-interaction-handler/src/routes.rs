@@ -1,14 +1,27 @@
 //! The route table.
 
+mod answer_interaction;
+
+use agentopia_platform::health::get_health;
 use agentopia_platform::settings::SettingsError;
-use agentopia_platform::unwritten;
 use axum::Router;
+use axum::routing::{get, post};
+
+use crate::app::App;
+
+/// The function's path.
+const PATH: &str = "/functions/v1/discord-interaction-handler";
 
 /// The function's routes.
 ///
 /// # Errors
 ///
-/// None: the function has no settings yet.
+/// If a setting is missing or invalid.
 pub async fn router() -> Result<Router, SettingsError> {
-    Ok(unwritten::router(&["/functions/v1/discord-interaction-handler"]))
+    let app = App::from_settings().await?;
+
+    Ok(Router::new()
+        .route(PATH, post(answer_interaction::answer_interaction))
+        .route(&format!("{PATH}/health"), get(get_health))
+        .with_state(app))
 }

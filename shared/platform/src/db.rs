@@ -7,6 +7,7 @@
 pub mod alerts;
 pub mod chat;
 pub mod credentials;
+pub mod discord_interactions;
 pub mod heartbeats;
 pub mod jobs;
 pub mod machines;
