@@ -71,7 +71,7 @@ impl Application {
             "entitlements": [],
         });
         let answered = self.interact(url, &ping).await?;
-        if (answered.status, &answered.body["type"]) != (200, &json!(1)) {
+        if (answered.status, answered.body.get("type")) != (200, Some(&json!(1))) {
             return Err(not_validated(&format!(
                 "a PING is answered with {} {}",
                 answered.status, answered.body
