@@ -24,6 +24,7 @@ mod credentials_canaries;
 mod credentials_fetch;
 mod credentials_rotation;
 mod data_database;
+mod data_discord;
 mod data_heartbeats;
 mod data_migrations;
 mod data_operations;
