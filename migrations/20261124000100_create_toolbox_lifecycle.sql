@@ -68,8 +68,8 @@ SET status = CASE status WHEN 'scaling' THEN 'unresponsive' ELSE 'error_provisio
         WHEN status <> 'scaling' THEN format('It was %s when toolboxes were managed otherwise. Redeploy or delete it.', status)
     END
 WHERE status IN (
-    'inactive', 'scaling', 'pending_deprovision', 'deprovisioned', 'pending_creation', 'creating', 'error_creation',
-    'pending_deletion', 'deleting', 'error_deletion'
+    'inactive', 'scaling', 'provisioning', 'awaiting_heartbeat', 'pending_deprovision', 'deprovisioned',
+    'pending_creation', 'creating', 'error_creation', 'pending_deletion', 'deleting', 'error_deletion'
 );
 
 ALTER TABLE public.account_tool_environments
@@ -89,8 +89,13 @@ WHERE status IN ('paused', 'deprovisioning', 'error_deprovisioning');
 INSERT INTO app.jobs (kind, key, max_attempts)
 SELECT 'toolbox_machine', toolbox.id::text, 1000000
 FROM public.account_tool_environments AS toolbox
-WHERE toolbox.status IN ('pending_provision', 'provisioning', 'awaiting_heartbeat', 'deprovisioning', 'error_deprovisioning')
+WHERE toolbox.status IN ('pending_provision', 'deprovisioning', 'error_deprovisioning')
 ON CONFLICT (kind, key) DO NOTHING;
+
+-- Who speaks is given time to say so.
+UPDATE public.account_tool_environments
+SET alert_after = now() + interval '10 minutes'
+WHERE status = 'active';
 
 
 -- The catalog
@@ -188,6 +193,12 @@ CREATE TABLE app.machine_attempts (
 CREATE INDEX machine_attempts_toolbox_id_idx ON app.machine_attempts (toolbox_id, started_at);
 CREATE INDEX machine_attempts_ended_at_idx ON app.machine_attempts (ended_at) WHERE ended_at IS NOT NULL;
 
+-- Machines from before bear other tags: they are looked at when they are to go, and left to the operator.
+INSERT INTO app.machine_attempts (id, toolbox_id, user_id, droplet_id, boot_deadline)
+SELECT gen_random_uuid(), toolbox.id, toolbox.user_id, toolbox.do_droplet_id, now()
+FROM public.account_tool_environments AS toolbox
+WHERE toolbox.do_droplet_id IS NOT NULL;
+
 
 -- Jobs: asking for one that is at work must not be lost when that work is done.
 
@@ -219,6 +230,7 @@ CREATE TABLE app.toolbox_flips (
 
 CREATE INDEX toolbox_flips_toolbox_id_idx ON app.toolbox_flips (toolbox_id, id);
 CREATE INDEX toolbox_flips_unprocessed_idx ON app.toolbox_flips (id) WHERE processed_at IS NULL;
+CREATE INDEX toolbox_flips_processed_at_idx ON app.toolbox_flips (processed_at) WHERE processed_at IS NOT NULL;
 CREATE INDEX toolbox_flips_alert_id_idx ON app.toolbox_flips (alert_id);
 
 -- What is told to whom, once each.
@@ -243,6 +255,7 @@ CREATE TABLE app.alerts (
 
 CREATE INDEX alerts_user_id_idx ON app.alerts (user_id, created_at);
 CREATE INDEX alerts_created_at_idx ON app.alerts (created_at);
+CREATE INDEX alerts_undelivered_idx ON app.alerts (created_at) WHERE delivered_at IS NULL AND given_up IS NULL;
 
 -- Where an owner is told: a Discord webhook, whose address is a secret.
 CREATE TABLE app.alert_destinations (
@@ -271,7 +284,11 @@ CREATE INDEX alert_destinations_key_id_idx ON app.alert_destinations (key_id, us
 CREATE TABLE app.sweep_state (
     id boolean NOT NULL DEFAULT true,
     swept_at timestamptz,
+    -- Whether that one came late and gave everybody more time.
+    was_late boolean NOT NULL DEFAULT false,
     pruned_at timestamptz,
+    -- The provider of machines has had enough until then.
+    provider_paused_until timestamptz,
     -- Counts the sweeps that looked.
     sweeps bigint NOT NULL DEFAULT 0,
     CONSTRAINT sweep_state_pkey PRIMARY KEY (id),
@@ -289,6 +306,12 @@ CREATE TABLE app.provider_options (
     CONSTRAINT provider_options_pkey PRIMARY KEY (name),
     CONSTRAINT provider_options_name_check CHECK (name IN ('regions', 'sizes'))
 );
+
+
+-- Capabilities are the catalog's: a permission for one is made by the function, which asks the catalog.
+
+DROP POLICY agent_tool_capability_permissions_insert ON public.agent_tool_capability_permissions;
+REVOKE INSERT ON public.agent_tool_capability_permissions FROM authenticated;
 
 
 -- Rights: the server's alone
@@ -349,7 +372,8 @@ FOR EACH ROW EXECUTE FUNCTION app.abandon_machine();
 
 
 -- The catalog's first tools. Each is a public MCP server with an image of its own; its capabilities are its tools by the names under
--- which it lists them. `requires_approval` marks what changes something outside. Digests are the operator's to pin.
+-- which it lists them. `requires_approval` marks what changes something outside. Digests are the operator's to pin;
+-- until then an image is what its publisher calls the latest.
 
 INSERT INTO public.tool_catalog (
     id, tool_name, description, developer_org_name, categories, documentation_url, package_identifier, version,
@@ -364,12 +388,12 @@ VALUES
     '{development}',
     'https://github.com/github/github-mcp-server',
     'ghcr.io/github/github-mcp-server',
-    '1.0.0',
+    'latest',
     '{
         "type": "object",
         "additionalProperties": false,
         "properties": {
-            "GITHUB_HOST": {"type": "string", "format": "uri", "maxLength": 200},
+            "GITHUB_HOST": {"type": "string", "format": "uri", "pattern": "^https://", "maxLength": 200},
             "GITHUB_READ_ONLY": {"type": "string", "enum": ["0", "1"]},
             "GITHUB_TOOLSETS": {"type": "string", "pattern": "^[a-z_]+(,[a-z_]+)*$", "maxLength": 200}
         }
@@ -389,7 +413,7 @@ VALUES
     '{browser}',
     'https://github.com/microsoft/playwright-mcp',
     'mcr.microsoft.com/playwright/mcp',
-    '1.0.0',
+    'latest',
     '{
         "type": "object",
         "additionalProperties": false,
@@ -411,7 +435,7 @@ VALUES
     '{search}',
     'https://github.com/brave/brave-search-mcp-server',
     'docker.io/mcp/brave-search',
-    '1.0.0',
+    'latest',
     '{"type": "object", "additionalProperties": false, "properties": {}}',
     '[{"name": "api_key", "env_var_name": "BRAVE_API_KEY", "description": "A key of the Brave Search API.",
        "type": "brave_api_key"}]',
@@ -426,7 +450,7 @@ VALUES
     '{web}',
     'https://github.com/modelcontextprotocol/servers/tree/main/src/fetch',
     'docker.io/mcp/fetch',
-    '1.0.0',
+    'latest',
     '{"type": "object", "additionalProperties": false, "properties": {}}',
     '[]',
     '[{"name": "fetch"}]',
@@ -440,7 +464,7 @@ VALUES
     '{utility}',
     'https://github.com/modelcontextprotocol/servers/tree/main/src/time',
     'docker.io/mcp/time',
-    '1.0.0',
+    'latest',
     '{
         "type": "object",
         "additionalProperties": false,
@@ -458,7 +482,7 @@ VALUES
     '{observability}',
     'https://github.com/grafana/mcp-grafana',
     'docker.io/grafana/mcp-grafana',
-    '1.0.0',
+    'latest',
     '{
         "type": "object",
         "additionalProperties": false,

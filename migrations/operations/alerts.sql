@@ -28,12 +28,12 @@ BEGIN
     RETURNING id
     INTO v_alert_id;
 
-    PERFORM app.request_job('alert', v_alert_id::text, 20);
+    PERFORM app.request_job('alert', v_alert_id::text, 200);
     RETURN v_alert_id;
 END
 $$;
 
--- Input: {"limit", "late_after_seconds", "mass_minimum", "mass_percent", "remind_after_seconds", "has_operator"}.
+-- Input: {"limit", "late_after_seconds", "settle_seconds", "mass_minimum", "mass_percent", "remind_after_seconds", "has_operator"}.
 -- Output: {"outcome": "busy"} or {"outcome": "swept", "is_late", "postponed", "silent", "returned", "reminded", "is_mass", "alerts"}.
 --
 -- Few toolboxes are due of however many there are. Statistics cannot say so, since times move with every heartbeat: the planner would
@@ -47,7 +47,7 @@ SET enable_bitmapscan = off
 AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
-    v_swept_at timestamptz;
+    v_last record;
     v_is_late boolean;
     v_due_ids uuid[];
     v_due_times timestamptz[];
@@ -58,8 +58,8 @@ DECLARE
 BEGIN
     PERFORM app.become(caller);
 
-    SELECT sweep.swept_at
-    INTO v_swept_at
+    SELECT sweep.swept_at, sweep.was_late
+    INTO v_last
     FROM app.sweep_state AS sweep
     FOR UPDATE SKIP LOCKED;
 
@@ -67,17 +67,31 @@ BEGIN
         RETURN jsonb_build_object('outcome', 'busy');
     END IF;
 
+    -- Once in a row: a schedule that is slow for good must not keep silence from being noticed.
+    v_is_late := coalesce(
+        NOT v_last.was_late AND v_last.swept_at < v_now - make_interval(secs => (input ->> 'late_after_seconds')::int),
+        false
+    );
+
     UPDATE app.sweep_state
     SET swept_at = v_now,
+        was_late = v_is_late,
         sweeps = sweeps + 1;
-
-    v_is_late := v_swept_at < v_now - make_interval(secs => (input ->> 'late_after_seconds')::int);
 
     IF v_is_late THEN
         -- Nobody looked for a while, so perhaps nobody listened either.
+        v_due_ids := ARRAY(
+            SELECT toolbox.id
+            FROM public.account_tool_environments AS toolbox
+            WHERE toolbox.alert_after < v_now
+            ORDER BY toolbox.alert_after
+            LIMIT (input ->> 'limit')::int
+            FOR NO KEY UPDATE SKIP LOCKED
+        );
+
         UPDATE public.account_tool_environments AS toolbox
         SET alert_after = v_now + make_interval(secs => toolbox.heartbeat_period_seconds + toolbox.heartbeat_grace_seconds)
-        WHERE toolbox.alert_after < v_now;
+        WHERE toolbox.id = ANY (v_due_ids);
         GET DIAGNOSTICS v_postponed = ROW_COUNT;
     ELSE
         SELECT array_agg(due.id), array_agg(due.alert_after)
@@ -111,6 +125,7 @@ BEGIN
 
     v_raised := app.raise_flip_alerts(
         (input ->> 'limit')::int,
+        (input ->> 'settle_seconds')::int,
         (input ->> 'mass_minimum')::int,
         (input ->> 'mass_percent')::int,
         (input ->> 'has_operator')::boolean
@@ -119,7 +134,7 @@ BEGIN
 
     RETURN jsonb_build_object(
         'outcome', 'swept',
-        'is_late', coalesce(v_is_late, false),
+        'is_late', v_is_late,
         'postponed', v_postponed,
         'silent', v_silent,
         'returned', v_raised -> 'returned',
@@ -130,9 +145,11 @@ BEGIN
 END
 $$;
 
--- Decides whom to tell of the flips on which nobody has decided yet. Output: {"returned", "is_mass", "alerts"}.
+-- Decides whom to tell of the flips on which nobody has decided yet, once the oldest is `p_settle_seconds` old: those that fall silent
+-- together are noticed over the time of a heartbeat's period, and are to be told together. Output: {"returned", "is_mass", "alerts"}.
 CREATE OR REPLACE FUNCTION app.raise_flip_alerts(
     p_limit int,
+    p_settle_seconds int,
     p_mass_minimum int,
     p_mass_percent int,
     p_has_operator boolean
@@ -149,6 +166,16 @@ DECLARE
     v_alert_id uuid;
     v_alerts int := 0;
 BEGIN
+    PERFORM 1
+    FROM app.toolbox_flips AS flip
+    WHERE flip.processed_at IS NULL
+      AND flip.noticed_at <= clock_timestamp() - make_interval(secs => p_settle_seconds)
+    LIMIT 1;
+
+    IF NOT FOUND THEN
+        RETURN jsonb_build_object('returned', 0, 'is_mass', false, 'alerts', 0);
+    END IF;
+
     v_flip_ids := ARRAY(
         SELECT flip.id
         FROM app.toolbox_flips AS flip
@@ -331,6 +358,16 @@ DECLARE
 BEGIN
     PERFORM app.become(caller);
 
+    UPDATE app.alerts AS alert
+    SET given_up = 'whoever sent it died over it again and again'
+    FROM app.jobs AS job
+    WHERE alert.id = (input ->> 'alert_id')::uuid
+      AND alert.delivered_at IS NULL
+      AND alert.given_up IS NULL
+      AND job.id = (input -> 'lease' ->> 'job_id')::uuid
+      AND job.lease_id = (input -> 'lease' ->> 'lease_id')::uuid
+      AND job.attempts >= job.max_attempts;
+
     SELECT alert.*
     INTO v_alert
     FROM app.alerts AS alert
@@ -377,7 +414,7 @@ SET search_path = ''
 AS $$
 DECLARE
     v_outcome text := input ->> 'outcome';
-    v_user_id uuid;
+    v_told record;
     v_held boolean;
     v_failed boolean;
 BEGIN
@@ -404,14 +441,16 @@ BEGIN
             ELSE alert.given_up
         END
     WHERE alert.id = (input ->> 'alert_id')::uuid
-    RETURNING alert.user_id
-    INTO v_user_id;
+    RETURNING alert.user_id, alert.sending_at
+    INTO v_told;
 
     IF (input ->> 'disable_destination')::boolean THEN
         UPDATE app.alert_destinations AS destination
         SET disabled_at = clock_timestamp()
-        WHERE destination.user_id = v_user_id
-          AND destination.disabled_at IS NULL;
+        WHERE destination.user_id = v_told.user_id
+          AND destination.disabled_at IS NULL
+          -- Not the one that its owner has put there since.
+          AND destination.updated_at <= v_told.sending_at;
     END IF;
 
     RETURN jsonb_build_object('held', v_held);
@@ -545,12 +584,12 @@ $$;
 
 REVOKE ALL ON FUNCTION
     app.raise_alert(uuid, text, jsonb),
-    app.raise_flip_alerts(int, int, int, boolean),
+    app.raise_flip_alerts(int, int, int, int, boolean),
     app.raise_reminders(int, int)
 FROM PUBLIC, anon, authenticated, service_role;
 GRANT EXECUTE ON FUNCTION
     app.raise_alert(uuid, text, jsonb),
-    app.raise_flip_alerts(int, int, int, boolean),
+    app.raise_flip_alerts(int, int, int, int, boolean),
     app.raise_reminders(int, int)
 TO service_role;
 

@@ -172,7 +172,7 @@ BEGIN
                     'action', verdict.value -> 1,
                     'generation', instance.generation,
                     'image', tool.package_identifier,
-                    'image_tag', tool.version,
+                    'image_tag', coalesce(instance.version, tool.version),
                     'image_digest', tool.image_digest,
                     'environment', coalesce(tool.default_config_template, '{}')
                         || coalesce(instance.base_config_override_json, '{}'),
@@ -267,7 +267,7 @@ BEGIN
 END
 $$;
 
--- Liveness of toolboxes. Input: {"limit", "cursor": {"created_at", "id"} | null, "all": boolean}. Output: {"now", "rows", "next",
+-- Liveness of toolboxes. Input: {"limit", "cursor": {"created_at", "id"} | null, "all": boolean, "summary": boolean}. Output: {"now", "rows", "next",
 -- "summary" | null}; over all toolboxes for administrators alone.
 CREATE OR REPLACE FUNCTION api.read_liveness(caller jsonb, input jsonb)
 RETURNS jsonb
@@ -354,7 +354,7 @@ BEGIN
         v_next := jsonb_build_object('created_at', v_rows -> -1 -> 'created_at', 'id', v_rows -> -1 -> 'id');
     END IF;
 
-    IF v_all THEN
+    IF v_all AND (input ->> 'summary')::boolean THEN
         SELECT jsonb_build_object(
             'swept_at', sweep.swept_at,
             'toolboxes', (

@@ -30,9 +30,9 @@ BEGIN
 END
 $$;
 
--- Settles a job under its lease: {"job_id", "lease_id", "requested", "outcome" | null, "run_after_seconds" | null, "error" | null}.
--- Without an outcome it is due again after that time; an error counts as an attempt, and success forgives the ones before. False if the
--- lease was lost.
+-- Settles a job under its lease: {"job_id", "lease_id", "requested", "outcome" | null, "run_after_seconds" | null, "error" | null,
+-- "untouched"?: boolean}. Without an outcome it is due again after that time; an error counts as an attempt, and success forgives the
+-- ones before, unless nothing was tried. False if the lease was lost.
 CREATE OR REPLACE FUNCTION app.settle_job(p_settlement jsonb)
 RETURNS boolean
 LANGUAGE plpgsql
@@ -51,7 +51,11 @@ BEGIN
                     WHEN job.requested <> (p_settlement ->> 'requested')::bigint THEN v_now
                     ELSE v_now + make_interval(secs => coalesce((p_settlement ->> 'run_after_seconds')::float8, 0))
                 END,
-                CASE WHEN v_error IS NULL THEN 0 ELSE least(job.attempts + 1, job.max_attempts) END
+                CASE
+                    WHEN (p_settlement ->> 'untouched')::boolean THEN job.attempts
+                    WHEN v_error IS NULL THEN 0
+                    ELSE least(job.attempts + 1, job.max_attempts)
+                END
             FROM (
                 SELECT CASE
                     WHEN job.requested <> (p_settlement ->> 'requested')::bigint THEN NULL
@@ -60,7 +64,7 @@ BEGIN
                 END AS outcome
             ) AS settled
         ),
-        last_error = v_error,
+        last_error = CASE WHEN (p_settlement ->> 'untouched')::boolean THEN job.last_error ELSE v_error END,
         lease_id = NULL,
         lease_expires_at = NULL
     WHERE job.id = (p_settlement ->> 'job_id')::uuid
@@ -106,6 +110,10 @@ BEGIN
           AND job.run_after <= v_now
           AND (job.lease_expires_at IS NULL OR job.lease_expires_at <= v_now)
           AND job.kind = ANY (ARRAY(SELECT jsonb_array_elements_text(input -> 'kinds')))
+          AND (
+              job.kind <> 'toolbox_machine'
+              OR NOT EXISTS (SELECT 1 FROM app.sweep_state AS sweep WHERE sweep.provider_paused_until > v_now)
+          )
         ORDER BY job.run_after
         LIMIT (input ->> 'limit')::int
         FOR UPDATE SKIP LOCKED
@@ -159,7 +167,8 @@ BEGIN
 END
 $$;
 
--- Removes what has served its time, a bounded number of each. Input: {"limit"}. Output: {"removed": {table: number}}.
+-- Removes what has served its time, a bounded number of each. Input: {"limit"}. Output: {"removed": {table: number}}; nothing if it was
+-- done in the last hour. What is more than the limit is removed the next time, which then is at once.
 CREATE OR REPLACE FUNCTION api.prune_expired(caller jsonb, input jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql
@@ -167,13 +176,15 @@ SET search_path = ''
 AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
-    v_limit int := (input ->> 'limit')::int;
-    v_removed jsonb := '{}';
+    v_limit bigint := (input ->> 'limit')::bigint;
+    v_target record;
     v_rows bigint;
+    v_removed jsonb := '{}';
+    v_is_more boolean := false;
 BEGIN
     PERFORM app.become(caller);
 
-    -- Once an hour is enough, and one at a time.
+    -- One at a time.
     UPDATE app.sweep_state
     SET pruned_at = v_now
     WHERE pruned_at IS NULL
@@ -183,47 +194,46 @@ BEGIN
         RETURN jsonb_build_object('removed', v_removed);
     END IF;
 
-    DELETE FROM app.idempotency_keys
-    WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM app.idempotency_keys WHERE expires_at <= v_now LIMIT v_limit
-    ));
-    GET DIAGNOSTICS v_rows = ROW_COUNT;
-    v_removed := v_removed || jsonb_build_object('idempotency_keys', v_rows);
+    FOR v_target IN
+        SELECT target.name, target.condition
+        FROM (
+            VALUES
+                ('idempotency_keys', 'expires_at <= $1'),
+                ('rate_limits', $q$tat <= $1 - interval '1 day'$q$),
+                ('jobs', $q$finished_at <= $1 - interval '7 days'$q$),
+                ('machine_attempts', $q$ended_at <= $1 - interval '90 days'$q$),
+                ('alerts', $q$created_at <= $1 - interval '90 days'$q$),
+                ('discord_interactions', $q$created_at <= $1 - interval '1 hour'$q$),
+                -- The last silence of each toolbox says to whom its return is told.
+                (
+                    'toolbox_flips',
+                    $q$processed_at <= $1 - interval '90 days' AND EXISTS (
+                        SELECT 1
+                        FROM app.toolbox_flips AS later
+                        WHERE later.toolbox_id = kept.toolbox_id
+                          AND later.id > kept.id
+                          AND later.direction = 'silent'
+                    )$q$
+                )
+        ) AS target (name, condition)
+    LOOP
+        -- The condition twice: what was wanted again meanwhile stays.
+        EXECUTE format(
+            'DELETE FROM app.%1$I AS kept
+             WHERE %2$s AND kept.ctid = ANY (ARRAY(SELECT kept.ctid FROM app.%1$I AS kept WHERE %2$s LIMIT $2))',
+            v_target.name,
+            v_target.condition
+        )
+        USING v_now, v_limit;
+        GET DIAGNOSTICS v_rows = ROW_COUNT;
+        v_removed := v_removed || jsonb_build_object(v_target.name, v_rows);
+        v_is_more := v_is_more OR v_rows >= v_limit;
+    END LOOP;
 
-    DELETE FROM app.rate_limits
-    WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM app.rate_limits WHERE tat <= v_now - interval '1 day' LIMIT v_limit
-    ));
-    GET DIAGNOSTICS v_rows = ROW_COUNT;
-    v_removed := v_removed || jsonb_build_object('rate_limits', v_rows);
-
-    DELETE FROM app.jobs
-    WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM app.jobs WHERE finished_at <= v_now - interval '7 days' LIMIT v_limit
-    ));
-    GET DIAGNOSTICS v_rows = ROW_COUNT;
-    v_removed := v_removed || jsonb_build_object('jobs', v_rows);
-
-    DELETE FROM app.machine_attempts
-    WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM app.machine_attempts WHERE ended_at <= v_now - interval '90 days' LIMIT v_limit
-    ));
-    GET DIAGNOSTICS v_rows = ROW_COUNT;
-    v_removed := v_removed || jsonb_build_object('machine_attempts', v_rows);
-
-    DELETE FROM app.alerts
-    WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM app.alerts WHERE created_at <= v_now - interval '90 days' LIMIT v_limit
-    ));
-    GET DIAGNOSTICS v_rows = ROW_COUNT;
-    v_removed := v_removed || jsonb_build_object('alerts', v_rows);
-
-    DELETE FROM app.discord_interactions
-    WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM app.discord_interactions WHERE created_at <= v_now - interval '1 hour' LIMIT v_limit
-    ));
-    GET DIAGNOSTICS v_rows = ROW_COUNT;
-    v_removed := v_removed || jsonb_build_object('discord_interactions', v_rows);
+    IF v_is_more THEN
+        UPDATE app.sweep_state
+        SET pruned_at = NULL;
+    END IF;
 
     RETURN jsonb_build_object('removed', v_removed);
 END

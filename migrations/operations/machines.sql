@@ -5,7 +5,7 @@
 -- provider made without our hearing of it is found by its tag, and what no attempt of ours made is never touched. A heartbeat that came
 -- first is not overwritten.
 
--- Input: {"toolbox_id"}. Output: {"now", "owner_id" | null, "toolbox" | null, "attempts"}: what is known of a toolbox's machine. The
+-- Input: {"toolbox_id"}. Output: {"now", "owner_id" | null, "toolbox" | null, "attempts", "was_attempted"}: what is known of a toolbox's machine. The
 -- toolbox is null when it is gone; its attempts, those that may still have a machine, are not.
 CREATE OR REPLACE FUNCTION api.read_machine(caller jsonb, input jsonb)
 RETURNS jsonb
@@ -65,19 +65,26 @@ BEGIN
                 )
             )
         END,
-        'attempts', v_attempts
+        'attempts', v_attempts,
+        'was_attempted', EXISTS (
+            SELECT 1
+            FROM app.machine_attempts AS attempt
+            WHERE attempt.toolbox_id = v_toolbox_id
+        )
     );
 END
 $$;
 
 -- Writes one step of a machine's way, and settles the job or keeps its lease in the same transaction.
 --
--- Input: {"toolbox_id", "job": {"job_id", "lease_id", "requested"} with what app.settle_job takes, or with "keep_seconds",
+-- Input: {"toolbox_id", "job": {"job_id", "lease_id", "requested"} with what app.settle_job takes, or with "keep_seconds"; and
+-- "provider_pause_seconds", for which no machine's job is claimed,
 -- "change": {"kind", …} | null}. Kinds of change:
 --   begin_attempt  {"attempt_id", "bootstrap_token_hash", "boot_seconds"}: a machine is about to be asked for
 --   withdraw_attempt {"attempt_id"}: the provider has made no machine for it, for certain
 --   adopt          {"attempt_id", "droplet_id", "droplet_name"}: the provider has made it
 --   address        {"attempt_id", "address"}: it runs, and is to speak
+--   expire         {"attempt_id"}: its machine is to be destroyed without having spoken, and cannot speak any more from now on
 --   fail           {"message", "provision_requested_at"}: that request will have none; what was made is destroyed already
 --   note           {"message" | null}: what hinders for the moment, for its owner to see
 --   gone           {}: nothing of it is left
@@ -96,6 +103,12 @@ DECLARE
     v_applied boolean := true;
 BEGIN
     PERFORM app.become(caller);
+
+    -- The toolbox before its job, in the order in which an owner's command locks them.
+    PERFORM 1
+    FROM public.account_tool_environments AS toolbox
+    WHERE toolbox.id = v_toolbox_id
+    FOR UPDATE;
 
     PERFORM 1
     FROM app.jobs AS job
@@ -175,6 +188,16 @@ BEGIN
             WHERE toolbox.id = v_toolbox_id
               AND toolbox.machine_attempt_id = (v_change ->> 'attempt_id')::uuid;
             v_applied := FOUND;
+        WHEN 'expire' THEN
+            UPDATE public.account_tool_environments AS toolbox
+            SET token_hash = NULL,
+                bootstrap_token_hash = NULL,
+                bootstrap_claim_hash = NULL
+            WHERE toolbox.id = v_toolbox_id
+              AND toolbox.machine_attempt_id = (v_change ->> 'attempt_id')::uuid
+              AND toolbox.desired_state <> 'deleted'
+              AND toolbox.last_heartbeat_at IS NULL;
+            v_applied := FOUND;
         WHEN 'fail' THEN
             UPDATE public.account_tool_environments AS toolbox
             SET status = 'error_provisioning',
@@ -212,7 +235,14 @@ BEGIN
                     ELSE toolbox.status
                 END
             WHERE toolbox.id = v_toolbox_id
-              AND toolbox.provisioning_error_message IS DISTINCT FROM left(v_change ->> 'message', 1000);
+              -- A reason that was final stays, and a toolbox that has its machine has nothing to be told.
+              AND toolbox.status IN (
+                  'pending_provision', 'provisioning', 'awaiting_heartbeat', 'deprovisioning', 'error_deprovisioning'
+              )
+              AND (
+                  toolbox.provisioning_error_message IS DISTINCT FROM left(v_change ->> 'message', 1000)
+                  OR (toolbox.status = 'deprovisioning' AND v_change ->> 'message' IS NOT NULL)
+              );
         WHEN 'gone' THEN
             -- Before the row goes, or its going would ask for this job again.
             UPDATE app.machine_attempts AS attempt
@@ -226,6 +256,14 @@ BEGIN
         ELSE
             v_applied := v_change IS NULL OR v_change = 'null';
     END CASE;
+
+    IF v_job ? 'provider_pause_seconds' THEN
+        UPDATE app.sweep_state AS sweep
+        SET provider_paused_until = greatest(
+            sweep.provider_paused_until,
+            v_now + make_interval(secs => (v_job ->> 'provider_pause_seconds')::float8)
+        );
+    END IF;
 
     IF v_job ? 'keep_seconds' THEN
         PERFORM app.extend_job_lease(

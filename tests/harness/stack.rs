@@ -167,7 +167,9 @@ impl Stack {
             .set("digitalocean_origin", base.digitalocean.origin())
             .set("digitalocean_token", DIGITALOCEAN_TOKEN)
             .set("discord_origin", base.discord.origin())
-            .set("alert_webhook_url", &base.operators_webhook.url);
+            .set("alert_webhook_url", &base.operators_webhook.url)
+            // Nothing is waited for in tests.
+            .set("alerts_settle_seconds", "0");
         for (name, value) in options.settings {
             settings.set(name, value);
         }

@@ -108,7 +108,7 @@ impl Toolboxes {
 
 async fn sweep(functions: &Client, changes: &Value) -> Value {
     let mut input = json!({
-        "limit": 10_000, "late_after_seconds": 300, "mass_minimum": 10, "mass_percent": 50,
+        "limit": 10_000, "late_after_seconds": 300, "settle_seconds": 0, "mass_minimum": 10, "mass_percent": 50,
         "remind_after_seconds": 3600, "has_operator": true,
     });
     for (name, value) in changes.as_object().unwrap() {
@@ -466,6 +466,125 @@ async fn many_at_once_are_one_alert_to_the_operator() {
 }
 
 #[tokio::test]
+async fn those_that_fall_silent_over_a_minute_are_told_together() {
+    let boxes = Toolboxes::new().await;
+    let settling = json!({ "settle_seconds": 60 });
+    let mut alerts = Vec::new();
+    for number in [83, 500, 417] {
+        boxes.overdue(number).await;
+        alerts.push(boxes.sweep(&settling).await["alerts"].clone());
+        // Half a minute goes by.
+        boxes
+            .run("UPDATE app.toolbox_flips SET noticed_at = noticed_at - interval '31 seconds'")
+            .await;
+    }
+
+    let last = boxes.sweep(&settling).await;
+
+    assert_eq!(
+        alerts,
+        [0, 0, 1].map(Value::from),
+        "the third sweep finds one that has settled"
+    );
+    assert_eq!(last["alerts"], 0);
+    let told = "SELECT kind || ' ' || total FROM app.alerts";
+    assert_eq!(boxes.text(told).await, "mass_silence 1000");
+}
+
+#[tokio::test]
+async fn a_schedule_that_is_always_late_notices_silence_all_the_same() {
+    let boxes = Toolboxes::new().await;
+    let late = "UPDATE app.sweep_state SET swept_at = now() - interval '10 minutes'";
+    boxes.overdue(1).await;
+    boxes.run(late).await;
+    let first = boxes.sweep(&json!({})).await;
+    let due = "UPDATE public.account_tool_environments SET alert_after = now() - interval '1 second'
+               WHERE alert_after IS NOT NULL";
+    boxes.run(due).await;
+    boxes.run(late).await;
+
+    let second = boxes.sweep(&json!({})).await;
+
+    assert_eq!((&first["is_late"], &first["silent"]), (&json!(true), &json!(0)));
+    assert_eq!((&second["is_late"], &second["silent"]), (&json!(false), &json!(1)));
+}
+
+#[tokio::test]
+async fn an_owner_and_a_machines_job_do_not_wait_for_each_other_for_ever() {
+    let boxes = Toolboxes::new().await;
+    boxes
+        .run("SELECT app.request_machine_job(id) FROM public.account_tool_environments")
+        .await;
+    let claim = json!({ "kinds": ["toolbox_machine"], "limit": 10, "lease_seconds": 60 });
+    let job = boxes.call("claim_jobs", &claim).await.unwrap()["jobs"][0].clone();
+    let step = json!({
+        "toolbox_id": TOOLBOX, "change": { "kind": "note", "message": null },
+        "job": { "job_id": job["job_id"], "lease_id": job["lease_id"], "requested": job["requested"], "keep_seconds": 60 },
+    });
+    let delete = json!({
+        "toolbox_id": TOOLBOX, "if_match": null, "command": "delete", "per_minute": 6000, "burst": 1000,
+        "transitions": { "active": "deprovisioning", "deprovisioning": "deprovisioning" },
+    });
+    let owner = boxes.database.functions().await;
+
+    for _ in 0..40 {
+        let tenant = user(TENANT);
+        let (stepped, deleted) = futures::join!(
+            boxes.call("advance_machine", &step),
+            call(&owner, "command_toolbox", &tenant, &delete)
+        );
+        assert_eq!(stepped.unwrap()["held"], true);
+        deleted.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn while_the_provider_has_had_enough_no_machine_is_looked_at() {
+    let boxes = Toolboxes::new().await;
+    boxes
+        .run(
+            "SELECT app.request_machine_job(id) FROM public.account_tool_environments;
+             INSERT INTO app.jobs (kind, key) VALUES ('alert', 'another')",
+        )
+        .await;
+    let claim = json!({ "kinds": ["toolbox_machine"], "limit": 10, "lease_seconds": 60 });
+    let job = boxes.call("claim_jobs", &claim).await.unwrap()["jobs"][0].clone();
+    let limited = json!({
+        "toolbox_id": TOOLBOX, "change": null,
+        "job": {
+            "job_id": job["job_id"], "lease_id": job["lease_id"], "requested": job["requested"], "error": "429",
+            "run_after_seconds": 600, "provider_pause_seconds": 600,
+        },
+    });
+
+    boxes.call("advance_machine", &limited).await.unwrap();
+    // Its owner is impatient.
+    boxes
+        .run("SELECT app.request_machine_job(id) FROM public.account_tool_environments")
+        .await;
+
+    assert_eq!(boxes.call("claim_jobs", &claim).await.unwrap()["jobs"], json!([]));
+    let alerts = json!({ "kinds": ["alert"], "limit": 10, "lease_seconds": 60 });
+    assert_eq!(
+        boxes.call("claim_jobs", &alerts).await.unwrap()["jobs"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    boxes
+        .run("UPDATE app.sweep_state SET provider_paused_until = now()")
+        .await;
+    assert_eq!(
+        boxes.call("claim_jobs", &claim).await.unwrap()["jobs"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
 async fn few_of_many_are_their_owners_business() {
     let boxes = Toolboxes::new().await;
     boxes.overdue(12).await;
@@ -585,7 +704,7 @@ async fn an_alert_is_sent_under_its_lease_and_known_to_be_in_doubt() {
 async fn liveness_over_all_is_for_administrators() {
     let boxes = Toolboxes::new().await;
     let stranger = sign_up(&boxes.owner, "stranger@example.com").await;
-    let input = |all: bool| json!({ "limit": 10, "cursor": null, "all": all });
+    let input = |all: bool| json!({ "limit": 10, "cursor": null, "all": all, "summary": all });
 
     let own = call(&boxes.functions, "read_liveness", &user(TENANT), &input(false))
         .await
@@ -633,6 +752,7 @@ async fn what_has_served_its_time_is_removed_and_nothing_else() {
         pruned["removed"],
         json!({
             "idempotency_keys": 1, "rate_limits": 1, "jobs": 1, "machine_attempts": 0, "alerts": 0, "discord_interactions": 1,
+            "toolbox_flips": 0,
         })
     );
     assert_eq!(again["removed"], json!({}));
@@ -776,7 +896,7 @@ async fn no_user_calls_what_machines_and_schedules_call() {
         ),
         (
             "sweep_toolboxes",
-            json!({ "limit": 1, "late_after_seconds": 1, "mass_minimum": 1, "mass_percent": 1, "remind_after_seconds": 1, "has_operator": true }),
+            json!({ "limit": 1, "late_after_seconds": 1, "settle_seconds": 0, "mass_minimum": 1, "mass_percent": 1, "remind_after_seconds": 1, "has_operator": true }),
         ),
         ("prune_expired", json!({ "limit": 1 })),
         ("read_machine", json!({ "toolbox_id": TOOLBOX })),

@@ -145,7 +145,7 @@ async fn a_provider_that_makes_nothing_is_asked_three_times_and_no_more() {
 
 #[tokio::test]
 async fn a_provider_that_has_had_enough_is_left_alone_as_long_as_it_says() {
-    let stack = stack().await;
+    let stack = &Stack::of_its_own(brisk()).await;
     let toolbox = Ordered::new(stack).await;
     let limit = Fault::RateLimited(Some(Duration::from_secs(90)));
     fail(stack, &toolbox, FaultPlan::new(Call::Create, limit));

@@ -133,6 +133,8 @@ impl Ordered {
         let statement = "UPDATE app.jobs SET run_after = clock_timestamp()
             WHERE kind = 'toolbox_machine' AND key = $1 AND outcome IS NULL AND lease_id IS NULL";
         stack.db().execute(statement, &[&self.id.to_string()]).await;
+        let unpause = "UPDATE app.sweep_state SET provider_paused_until = NULL WHERE provider_paused_until IS NOT NULL";
+        stack.db().execute(unpause, &[]).await;
     }
 
     /// Ends the lease of whoever has died over its machine.

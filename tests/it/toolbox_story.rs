@@ -102,7 +102,7 @@ async fn a_toolbox_lives_from_its_order_to_its_end() {
     let container = tool.container().unwrap();
     assert_eq!(container.state, ContainerState::Running);
     assert_eq!((container.name.as_str(), container.instance_id), ("github", tool.id));
-    assert_eq!(container.image, "ghcr.io/github/github-mcp-server:1.0.0");
+    assert_eq!(container.image, "ghcr.io/github/github-mcp-server:latest");
     assert_eq!(
         container.environment,
         [("GITHUB_READ_ONLY".to_owned(), "1".to_owned())].into()

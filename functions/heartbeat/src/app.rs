@@ -1,6 +1,7 @@
 //! What this function is made of, once per instance.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use agentopia_clients::digitalocean::DigitalOcean;
@@ -90,8 +91,9 @@ impl App {
             sweep: SweepToolboxes {
                 limit: SWEEP_LIMIT,
                 late_after_seconds: settings::parsed("late_after_seconds").await?,
-                mass_minimum: settings::parsed("mass_minimum").await?,
-                mass_percent: settings::parsed("mass_percent").await?,
+                settle_seconds: settings::parsed("settle_seconds").await?,
+                mass_minimum: settings::parsed::<NonZeroU32>("mass_minimum").await?.get(),
+                mass_percent: percent("mass_percent").await?,
                 remind_after_seconds: settings::parsed("remind_after_seconds").await?,
                 has_operator: operator.is_some(),
             },
@@ -128,6 +130,19 @@ impl Machines {
                 .collect(),
             functions_url: settings::required_text("functions_url").await?,
             agent_image: settings::required_text("toolbox_agent_image").await?,
+        })
+    }
+}
+
+/// A part of a whole: 1 to 100.
+async fn percent(name: &'static str) -> Result<u32, SettingsError> {
+    let percent = settings::parsed(name).await?;
+    if (1..=100).contains(&percent) {
+        Ok(percent)
+    } else {
+        Err(SettingsError::Invalid {
+            name,
+            problem: "is not 1 to 100".to_owned(),
         })
     }
 }

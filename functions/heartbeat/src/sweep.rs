@@ -29,7 +29,7 @@ const MACHINES_PER_SWEEP: u32 = 10;
 const ALERTS_PER_SWEEP: u32 = 50;
 /// How long a job may take until another may take it over: longer than its calls together may.
 const LEASE: Duration = Duration::from_secs(120);
-/// Jobs at work at once.
+/// Jobs of a kind at work at once.
 const AT_ONCE: usize = 4;
 /// Jobs are not begun later than this.
 const BEGIN_WITHIN: Duration = Duration::from_secs(15);
@@ -64,9 +64,11 @@ pub(crate) async fn sweep(app: &App, context: &RequestContext) -> Result<Swept, 
     let (machines_number, alerts_number) = (machines.len(), due_alerts.len());
 
     let brake = Brake::default();
-    stream::iter(machines.into_iter().chain(due_alerts))
-        .for_each_concurrent(AT_ONCE, |job| run(app, context, job, &brake))
-        .await;
+    // Side by side: a provider that hangs must not hold up what is to be told.
+    futures::join!(
+        run_all(app, context, machines, &brake),
+        run_all(app, context, due_alerts, &brake)
+    );
 
     let pruned = jobs::prune_expired(&app.db, context, PRUNE_LIMIT).await;
     let pruned = pruned.map_err(|error| serve::log_best_effort(context, "prune_failed", Err(error)));
@@ -78,10 +80,16 @@ pub(crate) async fn sweep(app: &App, context: &RequestContext) -> Result<Swept, 
     })
 }
 
+async fn run_all(app: &App, context: &RequestContext, jobs: Vec<Job>, brake: &Brake) {
+    stream::iter(jobs)
+        .for_each_concurrent(AT_ONCE, |job| run(app, context, job, brake))
+        .await;
+}
+
 /// Does a job. What fails is in the log, and the job is taken up again when its lease runs out.
 async fn run(app: &App, context: &RequestContext, job: Job, brake: &Brake) {
     if context.elapsed() > BEGIN_WITHIN {
-        let later = jobs::Settlement::Again(Duration::ZERO);
+        let later = jobs::Settlement::Untouched(Duration::ZERO);
         let left = jobs::settle_job(&app.db, context, &job, &later).await;
         serve::log_best_effort(context, "job_not_left", left.map(|_| ()));
         return;

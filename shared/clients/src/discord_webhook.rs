@@ -66,6 +66,9 @@ pub enum WebhookError {
     /// Discord does not take this message.
     #[error("Discord refused the message: {0}")]
     Refused(String),
+    /// It cannot be sent as things are set up.
+    #[error("the message cannot be sent: {0}")]
+    Unsendable(String),
     /// Discord failed.
     #[error("Discord failed: {0}")]
     Failed(String),
@@ -123,7 +126,7 @@ impl WebhookError {
     pub fn is_ambiguous(&self) -> bool {
         match self {
             Self::Failed(_) | Self::TimedOut | Self::Broken(_) | Self::Malformed(_) => true,
-            Self::RateLimited { .. } | Self::Gone(_) | Self::Refused(_) => false,
+            Self::RateLimited { .. } | Self::Gone(_) | Self::Refused(_) | Self::Unsendable(_) => false,
         }
     }
 
@@ -134,7 +137,9 @@ impl WebhookError {
             Self::RateLimited { retry_after, .. } => Failure::Transient {
                 retry_after: *retry_after,
             },
-            Self::Failed(_) | Self::TimedOut | Self::Broken(_) => Failure::Transient { retry_after: None },
+            Self::Failed(_) | Self::TimedOut | Self::Broken(_) | Self::Unsendable(_) => {
+                Failure::Transient { retry_after: None }
+            }
             Self::Gone(_) | Self::Refused(_) | Self::Malformed(_) => Failure::Permanent,
         }
     }
@@ -144,7 +149,7 @@ impl From<OutboundError> for WebhookError {
     fn from(error: OutboundError) -> Self {
         match error {
             OutboundError::TimedOut => Self::TimedOut,
-            OutboundError::Denied(cause) => Self::Refused(cause),
+            OutboundError::Denied(cause) => Self::Unsendable(cause),
             OutboundError::Broken(cause) => Self::Broken(cause),
         }
     }

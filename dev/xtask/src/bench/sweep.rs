@@ -78,6 +78,7 @@ async fn time(
             ("discord_origin", &discord.origin()),
             ("alert_webhook_url", &discord.create_webhook()?.url),
             ("alerts_mass_percent", &percent.to_string()),
+            ("alerts_settle_seconds", "0"),
         ])
         .await?;
     let token = bench.postgres.secrets().service_token();
@@ -149,7 +150,7 @@ async fn operation(bench: &Bench, percent: u32) -> anyhow::Result<Duration> {
 
 fn input(percent: u32) -> Value {
     json!({
-        "limit": 10_000, "late_after_seconds": 300, "mass_minimum": 10, "mass_percent": percent,
+        "limit": 10_000, "late_after_seconds": 300, "settle_seconds": 0, "mass_minimum": 10, "mass_percent": percent,
         "remind_after_seconds": 86_400, "has_operator": true,
     })
 }

@@ -14,7 +14,7 @@ pub(crate) async fn get_summary(
     context: RequestContext,
     user: caller::User,
 ) -> Result<Json<Value>, ApiError> {
-    let found = heartbeats::read_liveness(&app.db, &context, &user.caller, 1, None, true).await?;
+    let summary = heartbeats::read_summary(&app.db, &context, &user.caller).await?;
 
-    Ok(Json(found.summary.unwrap_or_default()))
+    Ok(Json(summary))
 }

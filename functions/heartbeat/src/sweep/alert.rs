@@ -100,8 +100,16 @@ fn address(app: &App, alert: &BegunAlert) -> Result<WebhookAddress, Sent> {
         return app.operator.clone().ok_or_else(nowhere);
     };
     let destination = alert.destination.as_ref().ok_or_else(nowhere)?;
-    open(app, user_id, &destination.webhook_sealed)
-        .map_err(|cause| Sent::again(AlertOutcome::NotSent, UNREADABLE, cause))
+    open(app, user_id, &destination.webhook_sealed).map_err(|cause| Sent::again(unsent(alert), UNREADABLE, cause))
+}
+
+/// What is known of an alert that was not sent this time: an earlier doubt stays one.
+fn unsent(alert: &BegunAlert) -> AlertOutcome {
+    if alert.in_doubt {
+        AlertOutcome::InDoubt
+    } else {
+        AlertOutcome::NotSent
+    }
 }
 
 fn open(app: &App, user_id: UserId, sealed: &str) -> Result<WebhookAddress, String> {
@@ -131,7 +139,7 @@ async fn send(app: &App, context: &RequestContext, job: &Job, alert: &BegunAlert
             let outcome = if error.is_ambiguous() {
                 AlertOutcome::InDoubt
             } else {
-                AlertOutcome::NotSent
+                unsent(alert)
             };
             Sent::again(outcome, pause(job.attempts, error.failure()), reason)
         }

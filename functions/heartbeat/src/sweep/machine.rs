@@ -14,7 +14,7 @@ use agentopia_domain::toolbox::status::ToolboxStatus;
 use agentopia_platform::bearer::BootstrapToken;
 use agentopia_platform::db::OperationError;
 use agentopia_platform::db::jobs::{self, Job, Settlement};
-use agentopia_platform::db::machines::{self, DesiredState, KnownMachine, KnownToolbox, MachineChange};
+use agentopia_platform::db::machines::{self, Advanced, DesiredState, KnownMachine, KnownToolbox, MachineChange};
 use agentopia_platform::log::Level;
 use agentopia_platform::{RequestContext, random};
 use uuid::Uuid;
@@ -55,7 +55,7 @@ pub(super) async fn work(app: &App, context: &RequestContext, job: &Job, brake: 
         toolbox_id,
     };
     if let Some(pause) = brake.pause() {
-        return work.leave(Settlement::Again(pause), None).await;
+        return work.leave(Settlement::Untouched(pause), None).await;
     }
 
     match work.steps().await {
@@ -81,7 +81,6 @@ impl Work<'_> {
                 self.leave(Settlement::Done, None).await?;
                 return Ok(());
             };
-            let provider = self.app.machines.provider.as_ref().ok_or(Hindered::Unconfigured)?;
             let attempts: Vec<Attempt> = known.attempts.iter().map(Attempt::from).collect();
             if let Some(toolbox) = known.toolbox.as_ref().map(recorded)
                 && machine::is_hopeless(&toolbox, &attempts, known.now)
@@ -90,6 +89,18 @@ impl Work<'_> {
                 self.fail(&known, machine::Failure::TooLong.to_string()).await?;
                 return Ok(());
             }
+            let Some(provider) = &self.app.machines.provider else {
+                let is_wanted = known
+                    .toolbox
+                    .as_ref()
+                    .map(recorded)
+                    .is_some_and(|toolbox| toolbox.is_wanted);
+                if !is_wanted && !known.was_attempted {
+                    self.leave(Settlement::Done, Some(MachineChange::Gone)).await?;
+                    return Ok(());
+                }
+                return Err(Hindered::Unconfigured);
+            };
             let seen = self.look(provider, owner_id, &attempts).await?;
             let step = machine::next_step(
                 known.toolbox.as_ref().map(recorded).as_ref(),
@@ -166,6 +177,15 @@ impl Work<'_> {
                 }
                 self.leave(Settlement::Again(SOON), None).await?;
             }
+            Step::Expire { attempt, droplet_id } => {
+                let change = MachineChange::Expire { attempt_id: attempt };
+                let expired = self.advance_to(&Settlement::Keep(LEASE), Some(&change)).await?;
+                if expired.held && expired.applied {
+                    provider.delete_droplet(self.context, droplet_id).await?;
+                    self.note("machine_destroyed", droplet_id);
+                }
+                self.leave(Settlement::Again(SOON), None).await?;
+            }
             Step::Adopt { attempt, machine } => {
                 return Ok(self.adopt(attempt, &machine, Settlement::Keep(LEASE)).await?);
             }
@@ -199,15 +219,7 @@ impl Work<'_> {
             bootstrap_token_hash: token.hash_hex(),
             boot_seconds: BOOT_LIMIT.as_secs(),
         };
-        let advanced = machines::advance_machine(
-            &self.app.db,
-            self.context,
-            self.toolbox_id,
-            self.job,
-            &Settlement::Keep(LEASE),
-            Some(&begin),
-        )
-        .await?;
+        let advanced = self.advance_to(&Settlement::Keep(LEASE), Some(&begin)).await?;
         if !advanced.held {
             return Ok(());
         }
@@ -303,14 +315,13 @@ impl Work<'_> {
             Hindered::Unconfigured | Hindered::Database(_) => Failure::Transient { retry_after: None },
         };
         let after = after.unwrap_or_else(|| pause(self.job.attempts, failure));
-        if matches!(hindered, Hindered::Provider(DigitalOceanError::RateLimited { .. })) {
-            brake.pull(after);
-        }
-
         let change = MachineChange::Note { message: Some(message) };
-        let settlement = Settlement::Failed {
-            after,
-            cause: hindered.to_string(),
+        let cause = hindered.to_string();
+        let settlement = if matches!(hindered, Hindered::Provider(DigitalOceanError::RateLimited { .. })) {
+            brake.pull(after);
+            Settlement::Paused { after, cause }
+        } else {
+            Settlement::Failed { after, cause }
         };
         self.context
             .line(Level::Warn, "machine_hindered")
@@ -331,7 +342,16 @@ impl Work<'_> {
         settlement: &Settlement,
         change: Option<&MachineChange<'_>>,
     ) -> Result<bool, OperationError> {
-        let advanced = machines::advance_machine(
+        Ok(self.advance_to(settlement, change).await?.held)
+    }
+
+    /// Writes a step.
+    async fn advance_to(
+        &self,
+        settlement: &Settlement,
+        change: Option<&MachineChange<'_>>,
+    ) -> Result<Advanced, OperationError> {
+        machines::advance_machine(
             &self.app.db,
             self.context,
             self.toolbox_id,
@@ -339,8 +359,7 @@ impl Work<'_> {
             settlement,
             change,
         )
-        .await?;
-        Ok(advanced.held)
+        .await
     }
 
     fn note(&self, event: &'static str, droplet: u64) {

@@ -96,6 +96,13 @@ pub enum Step {
         /// Its machine's address.
         address: std::net::Ipv4Addr,
     },
+    /// Void what this machine could speak with, and then destroy it, unless it has spoken at the last moment. Look again.
+    Expire {
+        /// The attempt.
+        attempt: Uuid,
+        /// Its machine.
+        droplet_id: u64,
+    },
     /// Destroy these machines, and look again.
     Destroy(Vec<u64>),
     /// Record that there will be no machine.
@@ -216,7 +223,10 @@ fn towards_one(toolbox: &Toolbox, attempts: &[Attempt], machines: &[Machine], no
         },
         (Some(attempt), Some(machine)) if now >= attempt.boot_deadline => {
             // Looked at again when it is gone, and then given up.
-            Step::Destroy(vec![machine.droplet_id])
+            Step::Expire {
+                attempt: attempt.id,
+                droplet_id: machine.droplet_id,
+            }
         }
         (Some(attempt), Some(machine)) => match machine.address {
             Some(address) if !toolbox.has_address => Step::NoteAddress {
@@ -408,7 +418,10 @@ mod tests {
                 vec![attempt(Some(7))],
                 vec![own(7, true)],
                 600,
-                Step::Destroy(vec![7]),
+                Step::Expire {
+                    attempt: FIRST,
+                    droplet_id: 7,
+                },
             ),
             (
                 "was late",
@@ -598,6 +611,10 @@ mod tests {
                     self.attempts[0].droplet_id = Some(machine.droplet_id);
                 }
                 Step::NoteAddress { .. } => self.toolbox.has_address = true,
+                Step::Expire { droplet_id, .. } if luck != Luck::ProviderFails => {
+                    self.machines.retain(|machine| machine.droplet_id != droplet_id);
+                }
+                Step::Expire { .. } => {}
                 Step::Destroy(ids) if luck != Luck::ProviderFails => {
                     self.machines.retain(|machine| !ids.contains(&machine.droplet_id));
                 }

@@ -19,6 +19,8 @@ pub struct SweepToolboxes {
     pub limit: u32,
     /// A sweep that comes this long after the last one is late.
     pub late_after_seconds: u64,
+    /// For how long flips are collected before it is decided whom to tell of them.
+    pub settle_seconds: u64,
     /// From how many toolboxes on a silence is one of many.
     pub mass_minimum: u32,
     /// And from which part of those that speak.

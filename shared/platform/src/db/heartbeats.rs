@@ -96,6 +96,7 @@ struct ReadLiveness<'a> {
     limit: u32,
     cursor: Option<&'a CreatedCursor>,
     all: bool,
+    summary: bool,
 }
 
 /// What liveness is told from.
@@ -130,7 +131,7 @@ pub struct LivenessPage {
     pub rows: Vec<ContactRow>,
     /// Where the next page begins.
     pub next: Option<CreatedCursor>,
-    /// Figures over all, for operators.
+    /// Figures over all, if they were asked for.
     pub summary: Option<Value>,
 }
 
@@ -173,6 +174,27 @@ pub async fn read_liveness(
     cursor: Option<&CreatedCursor>,
     all: bool,
 ) -> Result<LivenessPage, OperationError> {
-    db.call(context, "read_liveness", caller, &ReadLiveness { limit, cursor, all })
-        .await
+    let input = ReadLiveness {
+        limit,
+        cursor,
+        all,
+        summary: false,
+    };
+    db.call(context, "read_liveness", caller, &input).await
+}
+
+/// Reads figures over all toolboxes, for administrators.
+///
+/// # Errors
+///
+/// 403 `not_an_operator`; or if the database is unavailable.
+pub async fn read_summary(db: &Database, context: &RequestContext, caller: &Caller) -> Result<Value, OperationError> {
+    let input = ReadLiveness {
+        limit: 1,
+        cursor: None,
+        all: true,
+        summary: true,
+    };
+    let page: LivenessPage = db.call(context, "read_liveness", caller, &input).await?;
+    Ok(page.summary.unwrap_or_default())
 }

@@ -41,6 +41,15 @@ pub enum Settlement {
         /// Why.
         cause: String,
     },
+    /// Nothing was tried: it is as it was, and due after this long.
+    Untouched(Duration),
+    /// It failed because the provider of machines has had enough. No other machine's job is claimed in that time either.
+    Paused {
+        /// When to try again.
+        after: Duration,
+        /// Why.
+        cause: String,
+    },
     /// It is not left: the lease is kept for this long from now.
     Keep(Duration),
 }
@@ -59,6 +68,10 @@ pub(super) struct JobInput<'a> {
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     keep_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    untouched: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_pause_seconds: Option<f64>,
 }
 
 impl<'a> JobInput<'a> {
@@ -71,12 +84,23 @@ impl<'a> JobInput<'a> {
             run_after_seconds: None,
             error: None,
             keep_seconds: None,
+            untouched: false,
+            provider_pause_seconds: None,
         };
         match settlement {
             Settlement::Done => input.outcome = Some("succeeded"),
             Settlement::Again(after) => input.run_after_seconds = Some(after.as_secs_f64()),
             Settlement::Failed { after, cause } => {
                 input.run_after_seconds = Some(after.as_secs_f64());
+                input.error = Some(cause);
+            }
+            Settlement::Untouched(after) => {
+                input.run_after_seconds = Some(after.as_secs_f64());
+                input.untouched = true;
+            }
+            Settlement::Paused { after, cause } => {
+                input.run_after_seconds = Some(after.as_secs_f64());
+                input.provider_pause_seconds = input.run_after_seconds;
                 input.error = Some(cause);
             }
             Settlement::Keep(time) => input.keep_seconds = Some(time.as_secs()),

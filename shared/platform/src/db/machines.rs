@@ -27,6 +27,8 @@ pub struct KnownMachine {
     pub toolbox: Option<KnownToolbox>,
     /// Attempts of which a machine may exist.
     pub attempts: Vec<KnownAttempt>,
+    /// Whether a machine was ever asked for.
+    pub was_attempted: bool,
 }
 
 /// A toolbox as its machine's job sees it.
@@ -119,6 +121,11 @@ pub enum MachineChange<'a> {
         attempt_id: Uuid,
         /// Its public address.
         address: Ipv4Addr,
+    },
+    /// Its machine is to be destroyed without having spoken, and cannot speak any more from now on.
+    Expire {
+        /// The attempt's id.
+        attempt_id: Uuid,
     },
     /// There will be none for this request.
     Fail {

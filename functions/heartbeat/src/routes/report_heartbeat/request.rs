@@ -6,7 +6,7 @@ use agentopia_domain::ids::ToolInstanceId;
 use agentopia_domain::toolbox::report::observed_state;
 use agentopia_platform::db::heartbeats::ReportedTool;
 use agentopia_platform::{ApiError, fields};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -68,7 +68,10 @@ impl ReportHeartbeatRequest {
         let sent_at = self.sent_at.as_deref().map(|text| {
             DateTime::parse_from_rfc3339(text)
                 .map(|time| time.to_utc())
-                .map_err(|_| ApiError::invalid_field("sent_at", "is not a time of RFC 3339"))
+                .ok()
+                // No machine's clock, and not all of them are times to the database.
+                .filter(|time| (1970..=9999).contains(&time.year()))
+                .ok_or_else(|| ApiError::invalid_field("sent_at", "is not a time of RFC 3339"))
         });
 
         Ok(Report {
@@ -205,6 +208,7 @@ mod tests {
     fn what_is_out_of_bounds_is_refused_by_its_field() {
         assert_snapshot!(refusal(json!({ "dtma_version": "a".repeat(101) })), @"dtma_version must be 0 to 100 characters.");
         assert_snapshot!(refusal(json!({ "sent_at": "yesterday" })), @"sent_at is not a time of RFC 3339.");
+        assert_snapshot!(refusal(json!({ "sent_at": "0000-01-01T00:00:00Z" })), @"sent_at is not a time of RFC 3339.");
         assert_snapshot!(refusal(json!({ "system_status": [] })), @"system_status is not an object.");
         assert_snapshot!(refusal(json!({ "system_status": { "a": "x\u{0}y" } })), @"system_status contains a NUL character.");
         assert!(parse(json!({ "system_status": { "a": "\\u0000" } })).is_ok());
