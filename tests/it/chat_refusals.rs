@@ -218,7 +218,7 @@ async fn a_body_that_is_not_json_is_refused() {
     {"code":"invalid_json","error":"Invalid JSON payload: trailing characters at line 1 column 18","message":"Invalid JSON payload: trailing characters at line 1 column 18","request_id":"[request id]"}
     [an array]
     400 Bad Request
-    {"code":"invalid_json","error":"Invalid JSON payload: invalid length 0, expected an object at line 1 column 2","message":"Invalid JSON payload: invalid length 0, expected an object at line 1 column 2","request_id":"[request id]"}
+    {"code":"invalid_json","error":"Invalid JSON payload: a list, expected an object","message":"Invalid JSON payload: a list, expected an object","request_id":"[request id]"}
     [a string]
     400 Bad Request
     {"code":"invalid_json","error":"Invalid JSON payload: invalid type: string \"Hi\", expected an object at line 1 column 4","message":"Invalid JSON payload: invalid type: string \"Hi\", expected an object at line 1 column 4","request_id":"[request id]"}

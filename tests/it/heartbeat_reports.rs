@@ -151,9 +151,9 @@ async fn a_report_is_bounded_and_typed() {
     400 Bad Request
     {"code":"invalid_json","error":"Invalid JSON payload: EOF while parsing an object at line 1 column 1","message":"Invalid JSON payload: EOF while parsing an object at line 1 column 1","request_id":"[request id]"}
     "#);
-    assert_snapshot!(send("[]".to_owned()).await, @r#"
+    assert_snapshot!(send(r#"["1.0", null, [], null, null]"#.to_owned()).await, @r#"
     400 Bad Request
-    {"code":"invalid_json","error":"Invalid JSON payload: invalid length 0, expected an object at line 1 column 2","message":"Invalid JSON payload: invalid length 0, expected an object at line 1 column 2","request_id":"[request id]"}
+    {"code":"invalid_json","error":"Invalid JSON payload: a list, expected an object","message":"Invalid JSON payload: a list, expected an object","request_id":"[request id]"}
     "#);
     assert_snapshot!(send(json!({ "tool_statuses": {} }).to_string()).await, @r#"
     400 Bad Request

@@ -426,7 +426,11 @@ async fn what_a_body_must_name_is_refused_by_its_field() {
         ("nothing to change", belt.patch(&item, &json!({}))),
         ("no change", belt.put(&item, &json!({ "is_active_for_agent": null }))),
         ("no JSON", belt.request(Method::POST, "items").body("{")),
-        ("another type", belt.request(Method::POST, "items").json(&json!([]))),
+        (
+            "a list of the fields",
+            belt.request(Method::POST, "items")
+                .json(&json!([belt.instance.id, true])),
+        ),
     ]);
 
     assert_snapshot!(answers.await, @r#"
@@ -466,9 +470,9 @@ async fn what_a_body_must_name_is_refused_by_its_field() {
     [no JSON]
     400 Bad Request
     {"code":"invalid_json","error":"Invalid JSON payload: EOF while parsing an object at line 1 column 1","message":"Invalid JSON payload: EOF while parsing an object at line 1 column 1","request_id":"[request id]"}
-    [another type]
+    [a list of the fields]
     400 Bad Request
-    {"code":"invalid_json","error":"Invalid JSON payload: invalid length 0, expected an object at line 1 column 2","message":"Invalid JSON payload: invalid length 0, expected an object at line 1 column 2","request_id":"[request id]"}
+    {"code":"invalid_json","error":"Invalid JSON payload: a list, expected an object","message":"Invalid JSON payload: a list, expected an object","request_id":"[request id]"}
     "#);
 }
 

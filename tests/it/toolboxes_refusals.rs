@@ -175,7 +175,10 @@ async fn a_field_that_is_missing_or_invalid_is_named() {
         ("a path for a size", with("sizeSlug", json!("../../v2/account"))),
         ("an image's number", with("imageSlug", json!("112929454"))),
         ("a query for an image", with("imageSlug", json!("ubuntu?private=true"))),
-        ("an array", about(stack, &user, Method::POST, "").json(&json!([]))),
+        (
+            "an array",
+            about(stack, &user, Method::POST, "").json(&json!(["Forge", null, "fra1", "s-1vcpu-1gb", null])),
+        ),
         ("half an object", about(stack, &user, Method::POST, "").body("{")),
         (
             "a form",
@@ -231,7 +234,7 @@ async fn a_field_that_is_missing_or_invalid_is_named() {
     {"code":"invalid_field","error":"imageSlug must be 1 to 63 lower-case letters, digits, `-`, `_` and `.`.","field":"imageSlug","message":"imageSlug must be 1 to 63 lower-case letters, digits, `-`, `_` and `.`.","request_id":"[request id]"}
     [an array]
     400 Bad Request
-    {"code":"invalid_json","error":"Invalid JSON payload: invalid length 0, expected an object at line 1 column 2","message":"Invalid JSON payload: invalid length 0, expected an object at line 1 column 2","request_id":"[request id]"}
+    {"code":"invalid_json","error":"Invalid JSON payload: a list, expected an object","message":"Invalid JSON payload: a list, expected an object","request_id":"[request id]"}
     [half an object]
     400 Bad Request
     {"code":"invalid_json","error":"Invalid JSON payload: EOF while parsing an object at line 1 column 1","message":"Invalid JSON payload: EOF while parsing an object at line 1 column 1","request_id":"[request id]"}

@@ -143,7 +143,7 @@ async fn a_field_that_is_missing_or_invalid_is_named() {
         ("a NUL", named("a\0")),
         ("an accent", named("café")),
         ("a long name", named(&"a".repeat(64))),
-        ("an array", post(json!([]))),
+        ("an array", post(json!([FETCH, "tool", null]))),
     ]);
 
     assert_snapshot!(answers.await, @r#"
@@ -185,7 +185,7 @@ async fn a_field_that_is_missing_or_invalid_is_named() {
     {"code":"invalid_field","error":"instanceNameOnToolbox must be 1 to 63 letters, digits, `_`, `.` and `-`, beginning with a letter or digit.","field":"instanceNameOnToolbox","message":"instanceNameOnToolbox must be 1 to 63 letters, digits, `_`, `.` and `-`, beginning with a letter or digit.","request_id":"[request id]"}
     [an array]
     400 Bad Request
-    {"code":"invalid_json","error":"Invalid JSON payload: invalid length 0, expected an object at line 1 column 2","message":"Invalid JSON payload: invalid length 0, expected an object at line 1 column 2","request_id":"[request id]"}
+    {"code":"invalid_json","error":"Invalid JSON payload: a list, expected an object","message":"Invalid JSON payload: a list, expected an object","request_id":"[request id]"}
     "#);
     assert_eq!(tool_column(stack, toolbox.id, "1").await, Vec::<String>::new());
     assert_eq!(named(&"a".repeat(63)).await.status(), 201);

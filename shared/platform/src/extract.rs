@@ -123,8 +123,17 @@ pub async fn read_body(request: Request, limit: usize) -> Result<Bytes, ApiError
 ///
 /// # Errors
 ///
-/// 400 with `invalid_json` for what is not JSON, with `invalid_field` for a field of another type.
+/// 400 with `invalid_json` for what is not JSON or a list, with `invalid_field` for a field of another type.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // serde takes a list for an object whose fields come in their order. No body is one.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(ApiError::new(
+            Kind::Invalid,
+            "invalid_json",
+            "Invalid JSON payload: a list, expected an object",
+        ));
+    }
+
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -233,6 +242,7 @@ mod tests {
         assert_snapshot!(refusal("{}"), @"Invalid JSON payload: missing field `name` at line 1 column 2");
         assert_snapshot!(refusal(r#"{"name":"a"} x"#), @"Invalid JSON payload: trailing characters at line 1 column 14");
         assert_snapshot!(refusal(r#"{"name":"a"#), @"Invalid JSON payload: EOF while parsing a string at line 1 column 10");
+        assert_snapshot!(refusal(r#" ["a", null]"#), @"Invalid JSON payload: a list, expected an object");
         assert_snapshot!(refusal(""), @"Invalid JSON payload: EOF while parsing a value at line 1 column 0");
     }
 
