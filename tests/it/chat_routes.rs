@@ -97,7 +97,7 @@ async fn a_browser_may_read_the_headers_that_say_something() {
 
     let response = stack.post(CHAT).await;
 
-    assert_snapshot!(response.header("access-control-expose-headers").unwrap(), @"x-request-id, retry-after, ratelimit, ratelimit-policy, idempotent-replayed, etag, link, x-next-cursor");
+    assert_snapshot!(response.header("access-control-expose-headers").unwrap(), @"x-request-id, retry-after, ratelimit, ratelimit-policy, idempotent-replayed, etag, link, location, x-next-cursor");
 }
 
 #[tokio::test]

@@ -150,7 +150,7 @@ fn allow_browsers(headers: &mut HeaderMap, is_preflight: bool) {
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         (
             ACCESS_CONTROL_EXPOSE_HEADERS,
-            "x-request-id, retry-after, ratelimit, ratelimit-policy, idempotent-replayed, etag, link, x-next-cursor",
+            "x-request-id, retry-after, ratelimit, ratelimit-policy, idempotent-replayed, etag, link, location, x-next-cursor",
         ),
     ];
     let preflight = [
