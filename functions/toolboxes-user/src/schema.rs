@@ -5,6 +5,7 @@
 //! which say nothing to a program. A schema with anything else is none: what would not be checked must not pass as if it had been. So there is no
 //! `$ref`, which could lead elsewhere. Patterns are matched in time that is linear in the text.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -204,8 +205,7 @@ impl Schema {
     }
 
     fn check_number(&self, number: &Number) -> Result<(), Violation> {
-        let compared = |limit: &Number| number.as_f64().partial_cmp(&limit.as_f64());
-        let breaks = |limit: &Number, wrong: fn(std::cmp::Ordering) -> bool| compared(limit).is_none_or(wrong);
+        let breaks = |limit: &Number, wrong: fn(Ordering) -> bool| compare(number, limit).is_none_or(wrong);
         if let Some(least) = self.0.minimum.as_ref().filter(|limit| breaks(limit, |o| o.is_lt())) {
             return broken(format_args!("must be at least {least}"));
         }
@@ -256,10 +256,22 @@ fn within(count: usize, least: Option<usize>, most: Option<usize>, what: &str) -
     }
 }
 
+/// Which number is greater. Integers beyond 2⁵³ are not what they are as floats.
+fn compare(one: &Number, other: &Number) -> Option<Ordering> {
+    let integer = |number: &Number| {
+        let signed = number.as_i64().map(i128::from);
+        signed.or_else(|| number.as_u64().map(i128::from))
+    };
+    match (integer(one), integer(other)) {
+        (Some(one), Some(other)) => Some(one.cmp(&other)),
+        _ => one.as_f64()?.partial_cmp(&other.as_f64()?),
+    }
+}
+
 /// Whether two values are equal as JSON Schema has it: 1 is 1.0.
 fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
-        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        (Value::Number(one), Value::Number(other)) => one == other || compare(one, other) == Some(Ordering::Equal),
         (Value::Array(one), Value::Array(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same(one, other))
         }
@@ -547,6 +559,19 @@ mod tests {
                 assert_ne!(outcome(&schema, &value), "valid", "{schema} {value}");
             }
         }
+    }
+
+    #[test]
+    fn integers_are_compared_as_such() {
+        let most = json!({ "maximum": 9_007_199_254_740_992_i64, "minimum": -9_007_199_254_740_992_i64 });
+        let one = json!({ "const": 9_007_199_254_740_992_i64 });
+
+        assert_eq!(outcome(&most, &json!(9_007_199_254_740_992_i64)), "valid");
+        assert_snapshot!(outcome(&most, &json!(9_007_199_254_740_993_i64)), @"[] must be at most 9007199254740992");
+        assert_snapshot!(outcome(&most, &json!(-9_007_199_254_740_993_i64)), @"[] must be at least -9007199254740992");
+        assert_snapshot!(outcome(&most, &json!(u64::MAX)), @"[] must be at most 9007199254740992");
+        assert_eq!(outcome(&one, &json!(9_007_199_254_740_992.0)), "valid");
+        assert_ne!(outcome(&one, &json!(9_007_199_254_740_993_i64)), "valid");
     }
 
     #[test]
