@@ -313,7 +313,9 @@ BEGIN
             reported_at = NULL,
             reported_generation = NULL,
             provisioning_error_message = NULL,
-            provision_requested_at = v_now
+            provision_requested_at = v_now,
+            -- What was read of the machine that was is not what there is.
+            revision = toolbox.revision + 1
         WHERE toolbox.id = v_toolbox_id;
 
         DELETE FROM public.account_tool_instances AS instance

@@ -265,6 +265,10 @@ async fn a_toolbox_made_anew_keeps_its_tools_and_forgets_its_machine() {
     let response = about(stack, &user, Method::POST, &format!("/{}/redeploy", toolbox.id)).await;
 
     assert_snapshot!(response.status(), @"200 OK");
+    assert_eq!(response.header("etag"), Some("\"2\""));
+    let stale = about(stack, &user, Method::PATCH, &format!("/{}", toolbox.id)).header("if-match", "\"1\"");
+    let stale = stale.json(&json!({ "name": "What was" })).await;
+    assert_snapshot!(stale.status(), @"412 Precondition Failed");
     let machine = response.json();
     for field in [
         "do_droplet_id",
