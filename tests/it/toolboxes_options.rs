@@ -7,6 +7,7 @@ use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::Value;
 
 use crate::toolbox_machines::TOOLBOXES;
+use crate::toolboxes_support::{order, wanted};
 
 /// Where earlier clients ask.
 const OLD: &str = "/functions/v1/digitalocean-options";
@@ -179,4 +180,52 @@ async fn sizes_are_kept_too_and_without_a_token_there_are_none() {
     }
     "#);
     assert_eq!((kept.status().as_u16(), kept.json()), (200, first.json()));
+}
+
+#[tokio::test]
+async fn a_deployment_offers_the_sizes_that_it_lists() {
+    let options = StackOptions::default().set("toolboxes_sizes", "s-1vcpu-1gb, s-2vcpu-4gb");
+    let stack = &Stack::of_its_own(options).await;
+    let user = stack.user().await;
+    let order_of = |size: &str| {
+        let mut body = wanted("Forge");
+        body["sizeSlug"] = size.into();
+        order(stack, &user, &body)
+    };
+
+    let refused = order_of("s-4vcpu-8gb").await;
+    let made = order_of("s-1vcpu-1gb").await;
+    let fetched = ask(stack, &user, OLD, "sizes").await;
+    let kept = ask(stack, &user, &format!("{TOOLBOXES}/options"), "sizes").await;
+
+    assert_snapshot!(refused, @r#"
+    400 Bad Request
+    {"code":"invalid_field","error":"sizeSlug is not offered.","field":"sizeSlug","message":"sizeSlug is not offered.","request_id":"[request id]"}
+    "#);
+    assert_eq!(made.status(), 201, "{made}");
+    for listed in [fetched, kept] {
+        let sizes = listed.json();
+        let slugs: Vec<_> = sizes.as_array().unwrap().iter().map(|size| &size["slug"]).collect();
+        assert_eq!(slugs, ["s-1vcpu-1gb", "s-2vcpu-4gb"]);
+    }
+    assert_eq!(asked(stack, "sizes"), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_answered_all_the_same() {
+    let stack = &Stack::of_its_own(StackOptions::default()).await;
+    let user = stack.user().await;
+    let nothing_fits = "ALTER TABLE app.provider_options ADD CONSTRAINT nothing_fits CHECK (document IS NULL)";
+    stack.db().execute(nothing_fits, &[]).await;
+
+    let response = ask(stack, &user, OLD, "regions").await;
+
+    assert_eq!(response.status(), 200, "{response}");
+    assert_eq!(response.json()[0]["slug"], "nyc3");
+    if let Some(lines) = stack.request_log("toolboxes-user", response.request_id()) {
+        let told = lines
+            .iter()
+            .filter(|line| line["event"] == "provider_options_not_stored");
+        assert_eq!(told.count(), 1, "{lines:?}");
+    }
 }

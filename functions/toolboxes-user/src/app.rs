@@ -8,6 +8,8 @@ use agentopia_platform::db::{Database, Rate};
 use agentopia_platform::settings::{self, SettingsError};
 use axum::extract::FromRef;
 
+use crate::sizes::OfferedSizes;
+
 /// The state of the function's router. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct App(Arc<Parts>);
@@ -20,6 +22,8 @@ pub(crate) struct Parts {
     pub(crate) provider: Option<DigitalOcean>,
     /// How many toolboxes a user may have.
     pub(crate) max_per_user: u32,
+    /// Which sizes of machines may be asked for.
+    pub(crate) sizes: OfferedSizes,
     /// How many tools a toolbox may have.
     pub(crate) tools_max_per_toolbox: u32,
     /// How often a user may ask for a machine.
@@ -52,6 +56,7 @@ impl App {
             db,
             provider,
             max_per_user: settings::parsed("max_per_user").await?,
+            sizes: OfferedSizes::parse(&settings::text("sizes").await?),
             tools_max_per_toolbox: settings::parsed("tools_max_per_toolbox").await?,
             create: rate("create_per_minute", "create_burst").await?,
             change: rate("change_per_minute", "change_burst").await?,

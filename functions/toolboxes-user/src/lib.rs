@@ -6,3 +6,4 @@ mod component;
 mod configuration;
 pub mod routes;
 mod schema;
+mod sizes;

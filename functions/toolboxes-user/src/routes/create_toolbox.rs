@@ -55,12 +55,16 @@ pub(crate) async fn create_toolbox(
         Some(text) => description(text)?,
         None => None,
     };
+    let size_slug = slug("sizeSlug", size)?;
+    if !app.sizes.contains(size) {
+        return Err(ApiError::invalid_field("sizeSlug", "is not offered"));
+    }
     let input = CreateToolbox {
         id: ToolboxId(random::uuid()),
         name: &toolbox_name(name)?,
         description: description.as_ref(),
         region_slug: &slug("regionSlug", region)?,
-        size_slug: &slug("sizeSlug", size)?,
+        size_slug: &size_slug,
         image_slug: &image_slug(image.unwrap_or(DEFAULT_IMAGE))?,
         max_per_user: app.max_per_user,
         rate: app.create,

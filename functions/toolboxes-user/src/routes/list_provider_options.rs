@@ -7,6 +7,7 @@ use agentopia_platform::db::toolboxes::{self, Options};
 use agentopia_platform::error::Kind;
 use agentopia_platform::extract::Json;
 use agentopia_platform::log::Level;
+use agentopia_platform::serve::log_best_effort;
 use agentopia_platform::{ApiError, RequestContext, caller};
 use axum::extract::State;
 use serde_json::value::{RawValue, to_raw_value};
@@ -25,13 +26,16 @@ pub(crate) async fn list_regions(
     list(&app, &context, &user, Options::Regions).await.map(Json)
 }
 
-/// The sizes that machines can have.
+/// The sizes that machines can have, of which a deployment may offer some alone.
 pub(crate) async fn list_sizes(
     State(app): State<App>,
     context: RequestContext,
     user: caller::User,
 ) -> Result<Json<Box<RawValue>>, ApiError> {
-    list(&app, &context, &user, Options::Sizes).await.map(Json)
+    let document = list(&app, &context, &user, Options::Sizes).await?;
+    let offered = app.sizes.of(document);
+    let offered = offered.map_err(|cause| ApiError::internal(format!("the sizes that are kept are none: {cause}")))?;
+    Ok(Json(offered))
 }
 
 async fn list(
@@ -47,7 +51,8 @@ async fn list(
 
     match fetch(app, context, name).await {
         Ok(document) => {
-            toolboxes::store_provider_options(&app.db, context, name, &document).await?;
+            let stored = toolboxes::store_provider_options(&app.db, context, name, &document).await;
+            log_best_effort(context, "provider_options_not_stored", stored);
             Ok(document)
         }
         Err(cause) => {
