@@ -1,8 +1,9 @@
 -- Credentials for the toolbox that runs a tool, at the moment it runs; and sealing them anew when the key changes.
 --
 -- Guarantees: whose secrets are released follows from the toolbox's token alone; only for a tool that should run on this toolbox and stands,
--- active, in the toolbelt of the agent named, for a capability that is allowed if one is named; and only those that the tool asks for.
--- Each release is in the audit log, and so is a capability that was denied. Sealing anew replaces exactly what was read.
+-- active, in the toolbelt of the agent named, for a capability of the tool that is allowed if one is named; and only those that the tool
+-- asks for. Each release is in the audit log, and so is what of it did not open, and each denial of a tool that is there. Sealing anew
+-- replaces exactly what was read.
 
 -- A refusal that keeps what the operation did before it, such as taking from a limit: it is returned, and not raised.
 CREATE OR REPLACE FUNCTION app.refused(p_status int, p_code text, p_message text, p_extra jsonb DEFAULT '{}')
@@ -44,7 +45,7 @@ END
 $$;
 
 -- Input: {"token_hash" (hexadecimal), "agent_id", "instance_id", "capability" | null, "per_minute", "burst"}.
--- Output: {"user_id", "agent_id", "item_id", "secrets": [{"name", "is_optional", "credential": {"id", "sealed"} | null}]}, or {"refused"}:
+-- Output: {"toolbox_id", "user_id", "agent_id", "item_id", "secrets": [{"name", "is_optional", "credential": {"id", "sealed"} | null}]}, or {"refused"}:
 -- whoever has a token pays for the answer with its limit, whatever the answer is.
 CREATE OR REPLACE FUNCTION api.release_credentials(caller jsonb, input jsonb)
 RETURNS jsonb
@@ -79,7 +80,7 @@ BEGIN
         (input ->> 'burst')::int
     );
 
-    SELECT item.id, tool.tool_name, tool.required_secrets_schema
+    SELECT item.id, tool.tool_name, tool.required_secrets_schema, tool.required_capabilities_schema
     INTO v_item
     FROM public.account_tool_instances AS instance
     JOIN public.agent_toolbelt_items AS item
@@ -99,11 +100,14 @@ BEGIN
     END IF;
 
     IF input ->> 'capability' IS NOT NULL THEN
+        -- A capability that the catalog took from the tool is denied, whatever was allowed before.
         SELECT kept.is_allowed, kept.requires_approval
         INTO v_permission
         FROM public.agent_tool_capability_permissions AS kept
         WHERE kept.agent_toolbelt_item_id = v_item.id
-          AND kept.capability_name = input ->> 'capability';
+          AND kept.capability_name = input ->> 'capability'
+          AND v_item.required_capabilities_schema
+              @> jsonb_build_array(jsonb_build_object('name', input -> 'capability'));
 
         IF v_permission.is_allowed IS NOT TRUE THEN
             v_denied := app.refused(403, 'capability_denied', 'The agent may not use this capability of the tool.');
@@ -163,6 +167,14 @@ BEGIN
     ) AS found ON true;
 
     IF v_missing IS NOT NULL THEN
+        PERFORM app.log_release(
+            'credentials_denied',
+            v_toolbox.id,
+            v_toolbox.user_id,
+            v_agent_id,
+            v_item.id,
+            jsonb_build_object('capability', input -> 'capability', 'code', 'credential_missing', 'field', v_missing)
+        );
         RETURN app.refused(
             409,
             'credential_missing',
@@ -181,11 +193,41 @@ BEGIN
     );
 
     RETURN jsonb_build_object(
+        'toolbox_id', v_toolbox.id,
         'user_id', v_toolbox.user_id,
         'agent_id', v_agent_id,
         'item_id', v_item.id,
         'secrets', v_secrets
     );
+END
+$$;
+
+-- What was released, and not handed out, because it does not open. Input: {"toolbox_id", "user_id", "agent_id", "item_id", "capability",
+-- "credentials": [id]}.
+CREATE OR REPLACE FUNCTION api.log_credentials_not_opened(caller jsonb, input jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+BEGIN
+    PERFORM app.become(caller);
+
+    PERFORM app.log_release(
+        'credentials_not_opened',
+        (input ->> 'toolbox_id')::uuid,
+        (input ->> 'user_id')::uuid,
+        (input ->> 'agent_id')::uuid,
+        (input ->> 'item_id')::uuid,
+        jsonb_build_object(
+            'capability', input -> 'capability',
+            'credentials',
+            (
+                SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object('id', closed.id)), '[]')
+                FROM jsonb_array_elements(input -> 'credentials') AS closed (id)
+            )
+        )
+    );
+    RETURN '{}'::jsonb;
 END
 $$;
 

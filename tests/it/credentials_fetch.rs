@@ -134,6 +134,14 @@ async fn a_secret_that_is_missing_is_named() {
     409 Conflict
     {"code":"credential_missing","error":"API_KEY is missing: the agent has no active credential for it.","field":"API_KEY","message":"API_KEY is missing: the agent has no active credential for it.","request_id":"[request id]"}
     "#);
+    let entry = &belt.get("audit?limit=1").await.json()[0];
+    assert_eq!(
+        (&entry["action"], &entry["changes"]),
+        (
+            &json!("credentials_denied"),
+            &json!({ "capability": null, "code": "credential_missing", "field": "API_KEY" })
+        )
+    );
 }
 
 #[tokio::test]
@@ -160,6 +168,28 @@ async fn a_secret_that_does_not_open_is_named_unless_the_tool_works_without() {
     500 Internal Server Error
     {"code":"credential_unopenable","error":"API_KEY cannot be opened: the credential is there, but this service cannot read it.","field":"API_KEY","message":"API_KEY cannot be opened: the credential is there, but this service cannot read it.","request_id":"[request id]"}
     "#);
+    let audit = belt.get("audit").await.json();
+    let told = audit.as_array().unwrap().iter().filter_map(|entry| {
+        let action = entry["action"].as_str().unwrap();
+        let credentials = entry["changes"]["credentials"].as_array()?;
+        let mut ids: Vec<Uuid> = credentials
+            .iter()
+            .map(|credential| credential["id"].as_str().unwrap().parse().unwrap())
+            .collect();
+        ids.sort_unstable();
+        Some((action, ids))
+    });
+    let mut both = vec![key, region];
+    both.sort_unstable();
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            ("credentials_not_opened", both.clone()),
+            ("credentials_released", both.clone()),
+            ("credentials_not_opened", vec![region]),
+            ("credentials_released", both),
+        ]
+    );
     let component = "get-agent-tool-credentials";
     if let Some(lines) = stack.request_log(component, without_region.request_id()) {
         let line = lines
@@ -445,6 +475,11 @@ async fn what_is_no_request_is_refused_by_its_field() {
             ask(&body(&belt, "capabilityName", "a".repeat(201))),
         ),
         ("a capability with NUL", ask(&body(&belt, "capabilityName", "a\0"))),
+        ("a number for a capability", ask(&body(&belt, "capabilityName", 7))),
+        (
+            "a list of the fields",
+            ask(&json!([belt.agent.id, belt.instance.id, null])),
+        ),
         ("no JSON", stack.post(FETCH).bearer(&belt.toolbox.token).body("{")),
     ]);
 
@@ -460,7 +495,7 @@ async fn what_is_no_request_is_refused_by_its_field() {
     {"code":"invalid_field","error":"Invalid JSON payload: agentId is not a UUID.","field":"agentId","message":"Invalid JSON payload: agentId is not a UUID.","request_id":"[request id]"}
     [an agent's number]
     400 Bad Request
-    {"code":"invalid_field","error":"agentId is invalid: invalid type: integer `7`, expected a string.","field":"agentId","message":"agentId is invalid: invalid type: integer `7`, expected a string.","request_id":"[request id]"}
+    {"code":"invalid_field","error":"Invalid JSON payload: agentId is invalid: invalid type: integer `7`, expected a string.","field":"agentId","message":"Invalid JSON payload: agentId is invalid: invalid type: integer `7`, expected a string.","request_id":"[request id]"}
     [no tool]
     400 Bad Request
     {"code":"missing_field","error":"Invalid JSON payload: accountToolInstanceId is required.","field":"accountToolInstanceId","message":"Invalid JSON payload: accountToolInstanceId is required.","request_id":"[request id]"}
@@ -469,13 +504,19 @@ async fn what_is_no_request_is_refused_by_its_field() {
     {"code":"invalid_field","error":"Invalid JSON payload: accountToolInstanceId is not a UUID.","field":"accountToolInstanceId","message":"Invalid JSON payload: accountToolInstanceId is not a UUID.","request_id":"[request id]"}
     [an empty capability]
     400 Bad Request
-    {"code":"invalid_field","error":"capabilityName must be 1 to 200 characters.","field":"capabilityName","message":"capabilityName must be 1 to 200 characters.","request_id":"[request id]"}
+    {"code":"invalid_field","error":"Invalid JSON payload: capabilityName must be 1 to 200 characters.","field":"capabilityName","message":"Invalid JSON payload: capabilityName must be 1 to 200 characters.","request_id":"[request id]"}
     [too long a capability]
     400 Bad Request
-    {"code":"invalid_field","error":"capabilityName must be 1 to 200 characters.","field":"capabilityName","message":"capabilityName must be 1 to 200 characters.","request_id":"[request id]"}
+    {"code":"invalid_field","error":"Invalid JSON payload: capabilityName must be 1 to 200 characters.","field":"capabilityName","message":"Invalid JSON payload: capabilityName must be 1 to 200 characters.","request_id":"[request id]"}
     [a capability with NUL]
     400 Bad Request
-    {"code":"invalid_field","error":"capabilityName contains a NUL character.","field":"capabilityName","message":"capabilityName contains a NUL character.","request_id":"[request id]"}
+    {"code":"invalid_field","error":"Invalid JSON payload: capabilityName contains a NUL character.","field":"capabilityName","message":"Invalid JSON payload: capabilityName contains a NUL character.","request_id":"[request id]"}
+    [a number for a capability]
+    400 Bad Request
+    {"code":"invalid_field","error":"Invalid JSON payload: capabilityName is invalid: invalid type: integer `7`, expected a string.","field":"capabilityName","message":"Invalid JSON payload: capabilityName is invalid: invalid type: integer `7`, expected a string.","request_id":"[request id]"}
+    [a list of the fields]
+    400 Bad Request
+    {"code":"invalid_json","error":"Invalid JSON payload: a list, expected an object","message":"Invalid JSON payload: a list, expected an object","request_id":"[request id]"}
     [no JSON]
     400 Bad Request
     {"code":"invalid_json","error":"Invalid JSON payload: EOF while parsing an object at line 1 column 1","message":"Invalid JSON payload: EOF while parsing an object at line 1 column 1","request_id":"[request id]"}

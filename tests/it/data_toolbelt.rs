@@ -546,7 +546,7 @@ async fn credentials_are_released_to_the_toolbox_that_runs_the_tool() {
     assert_eq!(
         released,
         json!({
-            "user_id": TENANT, "agent_id": AGENT, "item_id": ITEM,
+            "toolbox_id": TOOLBOX, "user_id": TENANT, "agent_id": AGENT, "item_id": ITEM,
             "secrets": [{
                 "name": "API_KEY", "is_optional": false,
                 "credential": { "id": CREDENTIAL, "sealed": "canary-sealed-tool-credentials" },
@@ -623,7 +623,13 @@ async fn a_secret_that_is_missing_is_named_and_nothing_is_released() {
 
     assert!(refused(409, "credential_missing", &outcome), "{outcome:?}");
     assert_eq!(outcome.unwrap()["refused"]["extra"]["field"], "API_KEY");
-    assert_eq!(releases(&belt.owner).await, Vec::<String>::new());
+    assert_eq!(
+        releases(&belt.owner).await,
+        [format!(
+            "toolbox:{TOOLBOX} credentials_denied {ITEM} {{\"code\": \"credential_missing\", \"field\": \"API_KEY\", \
+             \"capability\": null}}"
+        )]
+    );
 }
 
 #[tokio::test]
@@ -722,6 +728,11 @@ async fn a_toolbox_gets_nothing_for_a_tool_on_another_toolbox() {
                  VALUES ($1, 'Other', 'active', 'fra1', 's-1vcpu-1gb', sha256('another-token'))
                  RETURNING encode(token_hash, 'hex')";
     let token: String = belt.owner.query_one(other, &[&TENANT]).await.unwrap().get(0);
+        (
+            "UPDATE public.tool_catalog SET required_capabilities_schema = '[{\"name\": \"submit_form\"}]'",
+            json!({ "capability": "open_page" }),
+            (403, "capability_denied"),
+        ),
 
     let outcome = belt.release(&json!({ "token_hash": token })).await;
 

@@ -124,6 +124,13 @@ impl ApiError {
         self
     }
 
+    /// Says the same in other words.
+    #[must_use]
+    pub fn saying(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.0.message = message.into();
+        self
+    }
+
     /// Adds the input field at fault.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>) -> Self {

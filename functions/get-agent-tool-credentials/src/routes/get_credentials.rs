@@ -1,19 +1,21 @@
 //! `POST /functions/v1/get-agent-tool-credentials`: the secrets of one agent's one tool, for the toolbox that runs it.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
-use agentopia_domain::ids::{AgentId, ToolInstanceId};
+use agentopia_domain::ids::{AgentId, CredentialId, ToolInstanceId};
 use agentopia_domain::secrets::SealContext;
-use agentopia_platform::db::credentials::{self, ReleaseCredentials, ReleasedCredentials, SealedCredential};
+use agentopia_platform::db::credentials::{
+    self, CredentialsNotOpened, ReleaseCredentials, ReleasedCredentials, SealedCredential,
+};
 use agentopia_platform::error::Kind;
 use agentopia_platform::extract::Json;
 use agentopia_platform::log::Level;
+use agentopia_platform::serve::log_best_effort;
 use agentopia_platform::{ApiError, RequestContext, caller, fields};
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::HeaderValue;
 use http::header::CACHE_CONTROL;
+use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -39,44 +41,81 @@ pub(crate) async fn get_credentials(
     State(app): State<App>,
     context: RequestContext,
     toolbox: caller::Toolbox,
-    Json(request): Json<GetCredentialsRequest>,
+    request: Result<Json<GetCredentialsRequest>, ApiError>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let capability = request.capability_name.as_deref();
-    let capability = capability.map(|name| fields::text("capabilityName", name, 1..=200));
+    let Json(request) = request.map_err(as_machines_know_it)?;
+    let asked = request.parse().map_err(as_machines_know_it)?;
     let input = ReleaseCredentials {
         token_hash: &toolbox.token_hash,
-        agent_id: id::<AgentId>("agentId", request.agent_id.as_deref())?,
-        instance_id: id::<ToolInstanceId>("accountToolInstanceId", request.account_tool_instance_id.as_deref())?,
-        capability: capability.transpose()?,
+        agent_id: asked.agent_id,
+        instance_id: asked.instance_id,
+        capability: asked.capability,
         limit: app.limit,
     };
 
     let released = credentials::release_credentials(&app.db, &context, &input).await?;
     context.set_tenant(released.user_id);
 
-    let secrets = open_all(&app, &context, &released)?;
+    let mut closed = Vec::new();
+    let opened = open_all(&app, &context, &released, &mut closed);
+    if opened.is_err() {
+        // Of what was released nothing leaves.
+        let all = released.secrets.iter().filter_map(|secret| secret.credential.as_ref());
+        closed = all.map(|credential| credential.id).collect();
+    }
+    if !closed.is_empty() {
+        let entry = CredentialsNotOpened {
+            toolbox_id: released.toolbox_id,
+            user_id: released.user_id,
+            agent_id: released.agent_id,
+            item_id: released.item_id,
+            capability: asked.capability,
+            credentials: &closed,
+        };
+        let written = credentials::log_credentials_not_opened(&app.db, &context, &entry).await;
+        log_best_effort(&context, "credentials_not_opened_not_audited", written);
+    }
+
+    let secrets = opened?;
     let no_store = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Ok((no_store, Json(GetCredentialsResponse { secrets })))
 }
 
-/// An id, refused as machines in the field know it.
-fn id<T: FromStr>(field: &str, value: Option<&str>) -> Result<T, ApiError> {
-    fields::required_id(field, value).map_err(|error| {
-        let code = if error.code() == "missing_field" {
-            "missing_field"
-        } else {
-            "invalid_field"
-        };
-        let message = format!("Invalid JSON payload: {}", error.message());
-        ApiError::new(Kind::Invalid, code, message).field(field)
-    })
+/// What is asked for, checked.
+struct Asked<'a> {
+    agent_id: AgentId,
+    instance_id: ToolInstanceId,
+    capability: Option<&'a str>,
 }
 
-/// Opens each secret. One that the tool works without may stay closed.
+impl GetCredentialsRequest {
+    fn parse(&self) -> Result<Asked<'_>, ApiError> {
+        let capability = self.capability_name.as_deref();
+        let capability = capability.map(|name| fields::text("capabilityName", name, 1..=200));
+        Ok(Asked {
+            agent_id: fields::required_id("agentId", self.agent_id.as_deref())?,
+            instance_id: fields::required_id("accountToolInstanceId", self.account_tool_instance_id.as_deref())?,
+            capability: capability.transpose()?,
+        })
+    }
+}
+
+/// A refusal of the body, whose message begins as machines in the field know it.
+fn as_machines_know_it(error: ApiError) -> ApiError {
+    const BEGINNING: &str = "Invalid JSON payload: ";
+    if error.status() != StatusCode::BAD_REQUEST || error.message().starts_with(BEGINNING) {
+        return error;
+    }
+    let message = format!("{BEGINNING}{}", error.message());
+    error.saying(message)
+}
+
+/// Opens each secret. One that the tool works without may stay closed, and is added to those.
 fn open_all(
     app: &App,
     context: &RequestContext,
     released: &ReleasedCredentials,
+    closed: &mut Vec<CredentialId>,
 ) -> Result<BTreeMap<String, Option<String>>, ApiError> {
     let mut secrets = BTreeMap::new();
     for secret in &released.secrets {
@@ -91,6 +130,7 @@ fn open_all(
                         .with("credential", credential.id.to_string())
                         .with("cause", cause)
                         .emit();
+                    closed.push(credential.id);
                     None
                 }
                 Err(NotOpened::Because(cause)) => return Err(unopenable(&secret.name, credential, &cause)),

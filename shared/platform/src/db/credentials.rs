@@ -1,11 +1,17 @@
 //! Operations of `get-agent-tool-credentials` (migrations/operations/credentials.sql).
 
-use agentopia_domain::ids::{AgentId, CredentialId, ToolInstanceId, ToolbeltItemId, UserId};
+use agentopia_domain::ids::{AgentId, CredentialId, ToolInstanceId, ToolbeltItemId, ToolboxId, UserId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Caller, Database, OperationError};
 use crate::bearer::TokenHash;
 use crate::context::RequestContext;
+
+/// Who asks.
+const SERVICE: Caller = Caller::Service {
+    name: "get-agent-tool-credentials",
+};
 
 /// Input of `api.release_credentials`.
 #[derive(Clone, Debug, Serialize)]
@@ -35,6 +41,8 @@ pub struct ToolboxLimit {
 /// Output of `api.release_credentials`: whose secrets these are, and for which variables.
 #[derive(Debug, Deserialize)]
 pub struct ReleasedCredentials {
+    /// The toolbox that asks.
+    pub toolbox_id: ToolboxId,
     /// Who owns the toolbox, the agent and the tool.
     pub user_id: UserId,
     /// The agent.
@@ -65,6 +73,23 @@ pub struct SealedCredential {
     pub sealed: String,
 }
 
+/// Input of `api.log_credentials_not_opened`.
+#[derive(Clone, Debug, Serialize)]
+pub struct CredentialsNotOpened<'a> {
+    /// The toolbox that asked.
+    pub toolbox_id: ToolboxId,
+    /// Who owns it.
+    pub user_id: UserId,
+    /// The agent.
+    pub agent_id: AgentId,
+    /// The tool in the agent's toolbelt.
+    pub item_id: ToolbeltItemId,
+    /// What the agent was about to do.
+    pub capability: Option<&'a str>,
+    /// What was not handed out.
+    pub credentials: &'a [CredentialId],
+}
+
 /// Takes from the toolbox's limit, checks that this agent's use of this tool on this toolbox is allowed now, and hands out what the tool asks
 /// for, which is in the audit log from then on.
 ///
@@ -77,8 +102,19 @@ pub async fn release_credentials(
     context: &RequestContext,
     input: &ReleaseCredentials<'_>,
 ) -> Result<ReleasedCredentials, OperationError> {
-    let caller = Caller::Service {
-        name: "get-agent-tool-credentials",
-    };
-    db.call(context, "release_credentials", &caller, input).await
+    db.call(context, "release_credentials", &SERVICE, input).await
+}
+
+/// Writes into the audit log which of the credentials that were released were not handed out.
+///
+/// # Errors
+///
+/// If the database is unavailable.
+pub async fn log_credentials_not_opened(
+    db: &Database,
+    context: &RequestContext,
+    input: &CredentialsNotOpened<'_>,
+) -> Result<(), OperationError> {
+    let _nothing: Value = db.call(context, "log_credentials_not_opened", &SERVICE, input).await?;
+    Ok(())
 }

@@ -179,7 +179,7 @@ pub struct AuditEntry {
     pub actor_user_id: Option<UserId>,
     /// The service, if it was one.
     pub actor_name: Option<String>,
-    /// `insert`, `update`, `delete`, `credentials_released` or `credentials_denied`.
+    /// `insert`, `update`, `delete`, `credentials_released`, `credentials_not_opened` or `credentials_denied`.
     pub action: String,
     /// Of what kind the changed thing is.
     pub table_name: String,
