@@ -176,7 +176,7 @@ $$;
 
 -- Access to toolboxes
 
--- Input: {"agent_id", "toolbox_id"}. Output: the access.
+-- Input: {"agent_id", "toolbox_id", "per_minute", "burst"}. Output: the access.
 CREATE OR REPLACE FUNCTION api.grant_toolbox_access(caller jsonb, input jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql
@@ -188,6 +188,11 @@ DECLARE
     v_constraint text;
 BEGIN
     PERFORM app.require_own_agent((input ->> 'agent_id')::uuid);
+    PERFORM app.become_service();
+    PERFORM app.require_rate_limit(
+        'user', 'change_toolbelt:' || v_user_id, (input ->> 'per_minute')::int, (input ->> 'burst')::int
+    );
+    PERFORM app.become(caller);
 
     PERFORM 1
     FROM public.account_tool_environments AS toolbox
@@ -284,7 +289,7 @@ $$;
 
 -- Items
 
--- Input: {"agent_id", "instance_id", "is_active_for_agent"}. Output: the item.
+-- Input: {"agent_id", "instance_id", "is_active_for_agent", "per_minute", "burst"}. Output: the item.
 CREATE OR REPLACE FUNCTION api.create_toolbelt_item(caller jsonb, input jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql
@@ -297,6 +302,11 @@ DECLARE
     v_constraint text;
 BEGIN
     PERFORM app.require_own_agent((input ->> 'agent_id')::uuid);
+    PERFORM app.become_service();
+    PERFORM app.require_rate_limit(
+        'user', 'change_toolbelt:' || v_user_id, (input ->> 'per_minute')::int, (input ->> 'burst')::int
+    );
+    PERFORM app.become(caller);
 
     SELECT instance.account_tool_environment_id
     INTO v_toolbox_id
@@ -412,7 +422,7 @@ BEGIN
 END
 $$;
 
--- Input: {"agent_id", "item_id", "if_match", "is_active_for_agent"}. Output: the item.
+-- Input: {"agent_id", "item_id", "if_match", "is_active_for_agent", "per_minute", "burst"}. Output: the item.
 CREATE OR REPLACE FUNCTION api.update_toolbelt_item(caller jsonb, input jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql
@@ -423,6 +433,11 @@ DECLARE
     v_item public.agent_toolbelt_items;
 BEGIN
     PERFORM app.require_own_toolbelt_item((input ->> 'agent_id')::uuid, (input ->> 'item_id')::uuid);
+    PERFORM app.become_service();
+    PERFORM app.require_rate_limit(
+        'user', 'change_toolbelt:' || v_user_id, (input ->> 'per_minute')::int, (input ->> 'burst')::int
+    );
+    PERFORM app.become(caller);
 
     UPDATE public.agent_toolbelt_items AS item
     SET is_active_for_agent = (input ->> 'is_active_for_agent')::boolean
@@ -478,7 +493,8 @@ $$;
 
 -- Credentials. The function seals a secret for its owner, agent, item and row, so it proposes the row's id.
 
--- Input: {"agent_id", "item_id", "credential_id", "credential_type", "sealed", "key_id", "account_identifier", "status"}.
+-- Input: {"agent_id", "item_id", "credential_id", "credential_type", "sealed", "key_id", "account_identifier", "status",
+-- "per_minute", "burst"}.
 -- Output: the credential without its secret.
 CREATE OR REPLACE FUNCTION api.store_credential(caller jsonb, input jsonb)
 RETURNS jsonb
@@ -492,6 +508,16 @@ DECLARE
 BEGIN
     PERFORM app.require_own_toolbelt_item((input ->> 'agent_id')::uuid, (input ->> 'item_id')::uuid);
     PERFORM app.become_service();
+    PERFORM app.require_rate_limit(
+        'user', 'change_toolbelt:' || v_user_id, (input ->> 'per_minute')::int, (input ->> 'burst')::int
+    );
+
+    -- Those who store at the same time are counted one after the other.
+    PERFORM 1
+    FROM public.agent_toolbelt_items AS item
+    WHERE item.id = (input ->> 'item_id')::uuid
+      AND item.user_id = v_user_id
+    FOR NO KEY UPDATE;
 
     PERFORM 1
     FROM public.agent_tool_credentials AS stored
@@ -572,7 +598,7 @@ END
 $$;
 
 -- Input: {"agent_id", "item_id", "credential_id", "if_match", "set": {"credential_type"?, "status"?, "account_identifier"?, "sealed"? with
--- "key_id"}}.
+-- "key_id"}, "per_minute", "burst"}.
 -- Output: the credential without its secret.
 CREATE OR REPLACE FUNCTION api.update_credential(caller jsonb, input jsonb)
 RETURNS jsonb
@@ -587,6 +613,9 @@ DECLARE
 BEGIN
     PERFORM app.require_own_toolbelt_item((input ->> 'agent_id')::uuid, (input ->> 'item_id')::uuid);
     PERFORM app.become_service();
+    PERFORM app.require_rate_limit(
+        'user', 'change_toolbelt:' || v_user_id, (input ->> 'per_minute')::int, (input ->> 'burst')::int
+    );
 
     UPDATE public.agent_tool_credentials AS stored
     SET credential_type = coalesce(v_set ->> 'credential_type', stored.credential_type),
@@ -681,8 +710,9 @@ $$;
 
 -- Permissions: a capability without a row is denied.
 
--- Input: {"agent_id", "item_id", "if_match", "capability_name", "is_allowed", "requires_approval"}; what is null keeps its value, or is
--- false. Output: the permission.
+-- Users make none by themselves: the name must be one of the catalog's. Input: {"agent_id", "item_id", "if_match", "must_exist",
+-- "capability_name", "is_allowed", "requires_approval", "per_minute", "burst"}; what is null keeps its value, or is false. Output: the
+-- permission.
 CREATE OR REPLACE FUNCTION api.put_permission(caller jsonb, input jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql
@@ -695,6 +725,9 @@ DECLARE
 BEGIN
     PERFORM app.require_own_toolbelt_item((input ->> 'agent_id')::uuid, (input ->> 'item_id')::uuid);
     PERFORM app.become_service();
+    PERFORM app.require_rate_limit(
+        'user', 'change_toolbelt:' || v_user_id, (input ->> 'per_minute')::int, (input ->> 'burst')::int
+    );
 
     SELECT capability.entry
     INTO v_capability
@@ -720,16 +753,14 @@ BEGIN
         );
     END IF;
 
-    PERFORM app.become(caller);
-
-    IF input ->> 'if_match' IS NOT NULL THEN
+    IF (input ->> 'must_exist')::boolean THEN
         UPDATE public.agent_tool_capability_permissions AS kept
         SET is_allowed = coalesce((input ->> 'is_allowed')::boolean, kept.is_allowed),
             requires_approval = coalesce((input ->> 'requires_approval')::boolean, kept.requires_approval)
         WHERE kept.agent_toolbelt_item_id = (input ->> 'item_id')::uuid
           AND kept.capability_name = input ->> 'capability_name'
           AND kept.user_id = v_user_id
-          AND kept.revision = (input ->> 'if_match')::bigint
+          AND (input ->> 'if_match' IS NULL OR kept.revision = (input ->> 'if_match')::bigint)
         RETURNING *
         INTO v_permission;
 
@@ -769,7 +800,8 @@ EXCEPTION
 END
 $$;
 
--- Input: {"agent_id", "item_id", "permission_id", "if_match", "is_allowed", "requires_approval"}; what is null keeps its value.
+-- Input: {"agent_id", "item_id", "permission_id", "if_match", "is_allowed", "requires_approval", "per_minute", "burst"}; what is null
+-- keeps its value.
 -- Output: the permission.
 CREATE OR REPLACE FUNCTION api.update_permission(caller jsonb, input jsonb)
 RETURNS jsonb
@@ -781,6 +813,11 @@ DECLARE
     v_permission public.agent_tool_capability_permissions;
 BEGIN
     PERFORM app.require_own_toolbelt_item((input ->> 'agent_id')::uuid, (input ->> 'item_id')::uuid);
+    PERFORM app.become_service();
+    PERFORM app.require_rate_limit(
+        'user', 'change_toolbelt:' || v_user_id, (input ->> 'per_minute')::int, (input ->> 'burst')::int
+    );
+    PERFORM app.become(caller);
 
     UPDATE public.agent_tool_capability_permissions AS kept
     SET is_allowed = coalesce((input ->> 'is_allowed')::boolean, kept.is_allowed),

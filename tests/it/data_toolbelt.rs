@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::data_database::{AGENT, Database, TENANT, call, count, sign_up, texts, user};
+use crate::data_database::{AGENT, Database, TENANT, become_user, call, count, refusal, sign_up, texts, user};
 
 /// The tenant's things in tests/data/tenant.sql, by the end of their ids.
 const fn fixture(number: u128) -> Uuid {
@@ -45,7 +45,7 @@ impl Toolbelt {
     }
 
     async fn call(&self, operation: &str, input: &Value) -> Result<Value, String> {
-        call(&self.functions, operation, &user(TENANT), input).await
+        call(&self.functions, operation, &user(TENANT), &limited(input)).await
     }
 
     /// What a toolbox is given for the tenant's tool, with the changes to the request.
@@ -63,6 +63,14 @@ impl Toolbelt {
         let caller = json!({ "kind": "service", "name": "get-agent-tool-credentials" });
         call(&self.functions, "release_credentials", &caller, &input).await
     }
+}
+
+/// An input with the limit that each change takes from.
+fn limited(input: &Value) -> Value {
+    let mut input = input.clone();
+    input["per_minute"] = json!(120);
+    input["burst"] = json!(60);
+    input
 }
 
 /// Every operation of the toolbelt with the tenant's ids, and what it says to somebody whose agent it is not.
@@ -148,7 +156,7 @@ async fn another_tenants_agent_is_not_found_by_any_operation() {
     let before = state(&belt.owner).await;
 
     for (operation, input) in operations(AGENT) {
-        let refused = call(&belt.functions, operation, &user(stranger), &input).await;
+        let refused = call(&belt.functions, operation, &user(stranger), &limited(&input)).await;
         assert_eq!(refused, Err("PT404 agent_not_found".to_owned()), "{operation}");
     }
     assert_eq!(state(&belt.owner).await, before);
@@ -163,7 +171,7 @@ async fn another_tenants_things_are_not_found_under_an_agent_of_ones_own() {
     let before = state(&belt.owner).await;
 
     for (operation, input) in operations(own) {
-        let outcome = call(&belt.functions, operation, &user(stranger), &input).await;
+        let outcome = call(&belt.functions, operation, &user(stranger), &limited(&input)).await;
         let expected = match operation {
             "grant_toolbox_access" => Err("PT404 toolbox_not_found"),
             "revoke_toolbox_access" => Err("PT404 toolbox_access_not_found"),
@@ -318,7 +326,7 @@ async fn a_change_is_made_to_the_revision_that_it_names() {
 
     let permission = |if_match: i64| {
         json!({
-            "agent_id": AGENT, "item_id": ITEM, "permission_id": PERMISSION, "if_match": if_match,
+            "agent_id": AGENT, "item_id": ITEM, "permission_id": PERMISSION, "if_match": if_match, "must_exist": true,
             "capability_name": "open_page", "is_allowed": false,
         })
     };
@@ -389,6 +397,33 @@ async fn a_tool_has_fifty_credentials_at_most() {
     let refused = belt.call("store_credential", &store(2)).await;
 
     assert_eq!(refused, Err("PT409 too_many_credentials".to_owned()));
+}
+
+#[tokio::test]
+async fn a_permission_is_made_by_its_operation_alone() {
+    let belt = Toolbelt::new().await;
+    become_user(&belt.owner, TENANT).await;
+
+    let written = belt
+        .owner
+        .execute(
+            "INSERT INTO public.agent_tool_capability_permissions
+                 (user_id, agent_toolbelt_item_id, capability_name, is_allowed)
+             VALUES ($1, $2, 'submit_form', true)",
+            &[&TENANT, &ITEM],
+        )
+        .await;
+
+    assert_eq!(refusal(&written.unwrap_err()), "42501");
+    belt.owner.batch_execute("ROLLBACK").await.unwrap();
+    let input = json!({
+        "agent_id": AGENT, "item_id": ITEM, "must_exist": true, "capability_name": "submit_form", "is_allowed": true,
+    });
+    let not_there = belt.call("put_permission", &input).await;
+    assert_eq!(not_there, Err("PT412 precondition_failed".to_owned()));
+    let mut made = input;
+    made["must_exist"] = json!(false);
+    assert_eq!(belt.call("put_permission", &made).await.unwrap()["is_allowed"], true);
 }
 
 #[tokio::test]
@@ -693,6 +728,11 @@ async fn nothing_is_released_that_is_not_due() {
             json!({ "capability": "open_page" }),
             (403, "capability_requires_approval"),
         ),
+        (
+            "UPDATE public.tool_catalog SET required_capabilities_schema = '[{\"name\": \"submit_form\"}]'",
+            json!({ "capability": "open_page" }),
+            (403, "capability_denied"),
+        ),
     ];
 
     for (change, request, (status, code)) in cases {
@@ -728,11 +768,6 @@ async fn a_toolbox_gets_nothing_for_a_tool_on_another_toolbox() {
                  VALUES ($1, 'Other', 'active', 'fra1', 's-1vcpu-1gb', sha256('another-token'))
                  RETURNING encode(token_hash, 'hex')";
     let token: String = belt.owner.query_one(other, &[&TENANT]).await.unwrap().get(0);
-        (
-            "UPDATE public.tool_catalog SET required_capabilities_schema = '[{\"name\": \"submit_form\"}]'",
-            json!({ "capability": "open_page" }),
-            (403, "capability_denied"),
-        ),
 
     let outcome = belt.release(&json!({ "token_hash": token })).await;
 

@@ -1,6 +1,7 @@
 //! `agent-toolbelt`: credentials are stored, listed, changed and deleted, and never shown.
 
 use agentopia_tests::{KEYRING, Stack, StackOptions};
+use futures::future::join_all;
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -248,6 +249,32 @@ async fn a_tool_has_fifty_credentials_at_most() {
     409 Conflict
     {"code":"too_many_credentials","error":"The tool has 50 credentials. Delete those that are not needed.","message":"The tool has 50 credentials. Delete those that are not needed.","request_id":"[request id]"}
     "#);
+}
+
+#[tokio::test]
+async fn those_who_store_at_once_store_no_more_than_fifty() {
+    let stack = Stack::shared().await;
+    let belt = Belt::new(stack).await;
+    stack
+        .db()
+        .execute(
+            "INSERT INTO public.agent_tool_credentials
+                 (user_id, agent_toolbelt_item_id, credential_type, encrypted_credentials, status)
+             SELECT $1, $2, 'old', 'sealed', 'revoked' FROM generate_series(1, 49)",
+            &[&belt.user.id, &belt.item],
+        )
+        .await;
+    let path = belt.of_item("credentials");
+    let store = |number: u32| {
+        let body = json!({ "credential_type": format!("type_{number}"), "credential_value": "secret" });
+        belt.post(&path, &body).into_future()
+    };
+
+    let answers = join_all((0..8).map(store)).await;
+
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status().as_u16()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409, 409, 409, 409, 409, 409, 409]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `agent-toolbelt`: access to toolboxes, and the tools that an agent has.
 
-use agentopia_tests::{Stack, redacted};
+use agentopia_tests::{Stack, StackOptions, redacted};
 use http::Method;
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
@@ -474,6 +474,66 @@ async fn what_a_body_must_name_is_refused_by_its_field() {
     400 Bad Request
     {"code":"invalid_json","error":"Invalid JSON payload: a list, expected an object","message":"Invalid JSON payload: a list, expected an object","request_id":"[request id]"}
     "#);
+}
+
+#[tokio::test]
+async fn a_user_changes_a_burst_and_then_waits_and_may_always_delete() {
+    let shared = Stack::shared().await;
+    let options = StackOptions::default()
+        .set("toolbelt_change_per_minute", 1)
+        .set("toolbelt_change_burst", 5);
+    let stack = Stack::beside_shared(options).await;
+    // Access, an item, a credential and a permission are four changes.
+    let belt = Belt::of(&stack, shared.user().await).await;
+    let credential = belt.of_item(&format!(
+        "credentials/{}",
+        belt.store("api_key", &json!("secret")).await
+    ));
+    let permission = belt.of_item(&format!("permissions/{}", belt.permit("read", true).await));
+    let item = format!("items/{}", belt.item);
+    let last = belt.patch(&item, &json!({ "is_active_for_agent": true })).await;
+    let toolbox = belt.user.toolbox().await;
+    let instance = belt.user.tool_instance(&belt.toolbox, &belt.tool).await;
+
+    let refused = [
+        belt.post("toolbox-access", &json!({ "account_tool_environment_id": toolbox.id })),
+        belt.post("items", &json!({ "account_tool_instance_id": instance.id })),
+        belt.patch(&item, &json!({ "is_active_for_agent": false })),
+        belt.post(
+            &belt.of_item("credentials"),
+            &json!({ "credential_type": "token", "credential_value": "secret" }),
+        ),
+        belt.patch(&credential, &json!({ "status": "revoked" })),
+        belt.put(
+            &belt.of_item("permissions"),
+            &json!({ "capability_name": "read", "is_permitted": false }),
+        ),
+        belt.patch(&permission, &json!({ "is_permitted": false })),
+    ];
+
+    assert_eq!(last.status(), 200, "{last}");
+    let before = belt.rows().await;
+    for request in refused {
+        let answer = request.await;
+        assert_eq!(
+            (
+                answer.status().as_u16(),
+                answer.field("code").as_str(),
+                answer.header("ratelimit-policy")
+            ),
+            (429, "rate_limited", Some(r#""user";q=1;w=60"#)),
+            "{answer}"
+        );
+        let pause: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&pause), "{answer}");
+    }
+    assert_eq!(belt.rows().await, before);
+    let access = format!("toolbox-access/{}", belt.access);
+    for path in [&credential, &permission, &item, &access] {
+        assert_eq!(belt.delete(path).await.status(), 200, "{path}");
+    }
+    let other = Belt::of(&stack, shared.user().await).await;
+    assert_ne!(other.item, NOBODYS);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! `agent-toolbelt`: what an agent may do with a tool. What is not said is denied.
 
 use agentopia_tests::Stack;
+use http::Method;
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
@@ -88,6 +89,40 @@ async fn a_capability_is_allowed_changed_and_denied_again() {
     404 Not Found
     {"code":"permission_not_found","error":"Permission not found.","message":"Permission not found.","request_id":"[request id]"}
     "#);
+}
+
+#[tokio::test]
+async fn any_revision_is_one_of_what_is_there() {
+    let stack = Stack::shared().await;
+    let belt = Belt::new(stack).await;
+    let permissions = belt.of_item("permissions");
+    let say = |method: Method| {
+        let body = json!({ "capability_name": "read", "is_permitted": true });
+        belt.request(method, &permissions).header("if-match", "*").json(&body)
+    };
+
+    let (put, posted) = (say(Method::PUT).await, say(Method::POST).await);
+    let none = belt.get(&permissions).await;
+    belt.permit("read", false).await;
+    let changed = say(Method::PUT).await;
+
+    for absent in [put, posted] {
+        insta::allow_duplicates! {
+            assert_snapshot!(absent, @r#"
+            412 Precondition Failed
+            {"code":"precondition_failed","error":"It was changed since: read it again, and repeat the change if it still applies.","message":"It was changed since: read it again, and repeat the change if it still applies.","request_id":"[request id]"}
+            "#);
+        }
+    }
+    assert_eq!(none.text(), "[]");
+    assert_eq!(
+        (
+            changed.status().as_u16(),
+            changed.header("etag"),
+            &changed.json()["is_allowed"]
+        ),
+        (200, Some("\"2\""), &json!(true))
+    );
 }
 
 #[tokio::test]

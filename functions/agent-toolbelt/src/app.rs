@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use agentopia_platform::caller::UserTokens;
-use agentopia_platform::db::Database;
+use agentopia_platform::db::{Database, Rate};
 use agentopia_platform::sealing::Sealing;
-use agentopia_platform::settings::SettingsError;
+use agentopia_platform::settings::{self, SettingsError};
 use axum::extract::FromRef;
 
 /// The state of the function's router. Cheap to clone.
@@ -13,6 +13,8 @@ use axum::extract::FromRef;
 pub(crate) struct App {
     pub(crate) db: Arc<Database>,
     pub(crate) sealing: Sealing,
+    /// How often a user may change toolbelts.
+    pub(crate) change: Rate,
     user_tokens: UserTokens,
 }
 
@@ -22,6 +24,10 @@ impl App {
         Ok(Self {
             user_tokens: UserTokens::from_settings(db.clone()).await?,
             sealing: Sealing::from_settings().await?,
+            change: Rate {
+                per_minute: settings::parsed("change_per_minute").await?,
+                burst: settings::parsed("change_burst").await?,
+            },
             db,
         })
     }

@@ -14,7 +14,35 @@ use crate::error::ApiError;
 /// What no row has as its revision: named by a tag that is none of ours, it matches nothing.
 const NO_REVISION: i64 = 0;
 
-/// The revision that a change is made for; `None` if any will do. For operations.
+/// What a change asks of what it changes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Precondition {
+    /// Nothing.
+    Nothing,
+    /// That there is one, of whatever revision.
+    Exists,
+    /// That it has this revision.
+    Revision(i64),
+}
+
+impl Precondition {
+    /// The revision that it must have.
+    #[must_use]
+    pub const fn revision(self) -> Option<i64> {
+        match self {
+            Self::Revision(revision) => Some(revision),
+            Self::Nothing | Self::Exists => None,
+        }
+    }
+
+    /// Whether there must be one. Without a precondition a change may also make it.
+    #[must_use]
+    pub fn must_exist(self) -> bool {
+        self != Self::Nothing
+    }
+}
+
+/// The revision that a change is made for; `None` if any will do. For operations on what must be there anyway.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct IfMatch(pub Option<i64>);
 
@@ -24,10 +52,22 @@ where
 {
     type Rejection = ApiError;
 
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let precondition = Precondition::from_request_parts(parts, state).await?;
+        Ok(Self(precondition.revision()))
+    }
+}
+
+impl<S> FromRequestParts<S> for Precondition
+where
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         let mut lines = parts.headers.get_all(IF_MATCH).iter().peekable();
         if lines.peek().is_none() {
-            return Ok(Self(None));
+            return Ok(Self::Nothing);
         }
         let lines: Option<Vec<&str>> = lines.map(|line| line.to_str().ok()).collect();
         let malformed = || ApiError::invalid_field("If-Match", "is neither * nor a list of entity tags");
@@ -36,9 +76,9 @@ where
 }
 
 /// Reads the header's value. Of several tags the greatest counts: whoever was shown that revision cannot meet an older one.
-fn parse(value: &str) -> Option<IfMatch> {
+fn parse(value: &str) -> Option<Precondition> {
     if value.trim() == "*" {
-        return Some(IfMatch(None));
+        return Some(Precondition::Exists);
     }
     let mut greatest = None;
     let mut rest = value;
@@ -46,7 +86,7 @@ fn parse(value: &str) -> Option<IfMatch> {
         // An empty element of a list is allowed and means nothing (RFC 9110, 5.6.1).
         rest = rest.trim_start_matches([' ', '\t', ',']);
         if rest.is_empty() {
-            return greatest.map(|revision| IfMatch(Some(revision)));
+            return greatest.map(Precondition::Revision);
         }
         let (revision, after) = tag(rest)?;
         greatest = greatest.max(Some(revision));
@@ -125,6 +165,26 @@ mod tests {
         for (lines, expected) in cases {
             assert_eq!(if_match(lines).unwrap(), expected, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn any_is_not_none() {
+        let precondition = |value: Option<&str>| {
+            let request = http::Request::builder();
+            let request = value
+                .into_iter()
+                .fold(request, |request, value| request.header(IF_MATCH, value));
+            let mut parts = request.body(()).unwrap().into_parts().0;
+            block_on(Precondition::from_request_parts(&mut parts, &())).unwrap()
+        };
+
+        let [absent, any, one] = [None, Some("*"), Some("\"3\"")].map(precondition);
+
+        assert_eq!(
+            [absent, any, one],
+            [Precondition::Nothing, Precondition::Exists, Precondition::Revision(3)]
+        );
+        assert_eq!([absent, any, one].map(Precondition::must_exist), [false, true, true]);
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(crate) async fn create_toolbelt_item(
         agent_id,
         instance_id: fields::required_id("account_tool_instance_id", instance)?,
         is_active_for_agent: request.is_active_for_agent.unwrap_or(true),
+        rate: app.change,
     };
 
     let item = toolbelt::create_toolbelt_item(&app.db, &context, &user.caller, &input).await?;

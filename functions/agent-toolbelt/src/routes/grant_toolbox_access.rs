@@ -28,6 +28,7 @@ pub(crate) async fn grant_toolbox_access(
     let input = GrantToolboxAccess {
         agent_id,
         toolbox_id: fields::required_id("account_tool_environment_id", toolbox)?,
+        rate: app.change,
     };
 
     let access = toolbelt::grant_toolbox_access(&app.db, &context, &user.caller, &input).await?;

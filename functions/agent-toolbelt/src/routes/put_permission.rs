@@ -3,7 +3,7 @@
 use agentopia_domain::ids::{AgentId, ToolbeltItemId};
 use agentopia_platform::db::toolbelt::{self, OfItem, PutPermission};
 use agentopia_platform::extract::{Json, Path};
-use agentopia_platform::preconditions::{IfMatch, tagged};
+use agentopia_platform::preconditions::{Precondition, tagged};
 use agentopia_platform::{ApiError, RequestContext, caller, fields};
 use axum::extract::State;
 use axum::response::Response;
@@ -28,10 +28,10 @@ pub(crate) async fn create_permission(
     context: RequestContext,
     user: caller::User,
     path: Path<(AgentId, ToolbeltItemId)>,
-    if_match: IfMatch,
+    precondition: Precondition,
     request: Json<PutPermissionRequest>,
 ) -> Result<(StatusCode, Response), ApiError> {
-    let response = put_permission(app, context, user, path, if_match, request).await?;
+    let response = put_permission(app, context, user, path, precondition, request).await?;
     Ok((StatusCode::CREATED, response))
 }
 
@@ -40,17 +40,19 @@ pub(crate) async fn put_permission(
     context: RequestContext,
     user: caller::User,
     Path((agent_id, item_id)): Path<(AgentId, ToolbeltItemId)>,
-    IfMatch(if_match): IfMatch,
+    precondition: Precondition,
     Json(request): Json<PutPermissionRequest>,
 ) -> Result<Response, ApiError> {
     let name = fields::required("capability_name", request.capability_name.as_deref())?;
     let is_allowed = allowed(request.is_allowed, request.is_permitted)?;
     let input = PutPermission {
         item: OfItem { agent_id, item_id },
-        if_match,
+        if_match: precondition.revision(),
+        must_exist: precondition.must_exist(),
         capability_name: fields::text("capability_name", name, 1..=200)?,
         is_allowed: fields::required("is_permitted", is_allowed)?,
         requires_approval: request.requires_approval,
+        rate: app.change,
     };
 
     let permission = toolbelt::put_permission(&app.db, &context, &user.caller, &input).await?;

@@ -50,6 +50,7 @@ pub(crate) async fn store_credential(
         secret: value.seal(app.sealing.keyring()?, &context_of_seal)?,
         account_identifier,
         status: request.status.unwrap_or(CredentialStatus::Active),
+        rate: app.change,
     };
 
     let credential = toolbelt::store_credential(&app.db, &context, &user.caller, &input).await?;

@@ -76,6 +76,7 @@ pub(crate) async fn update_credential(
             account_identifier,
             secret,
         },
+        rate: app.change,
     };
 
     let credential = toolbelt::update_credential(&app.db, &context, &user.caller, &input).await?;

@@ -44,6 +44,7 @@ pub(crate) async fn update_permission(
         if_match,
         is_allowed,
         requires_approval: request.requires_approval,
+        rate: app.change,
     };
 
     let permission = toolbelt::update_permission(&app.db, &context, &user.caller, &input).await?;

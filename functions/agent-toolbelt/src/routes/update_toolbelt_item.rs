@@ -30,6 +30,7 @@ pub(crate) async fn update_toolbelt_item(
         item: OfItem { agent_id, item_id },
         if_match,
         is_active_for_agent: fields::required("is_active_for_agent", request.is_active_for_agent)?,
+        rate: app.change,
     };
 
     let item = toolbelt::update_toolbelt_item(&app.db, &context, &user.caller, &input).await?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Caller, Database, OperationError};
+use super::{Caller, Database, OperationError, Rate};
 use crate::context::RequestContext;
 use crate::page::Page;
 
@@ -226,6 +226,9 @@ pub struct GrantToolboxAccess {
     pub agent_id: AgentId,
     /// The toolbox.
     pub toolbox_id: ToolboxId,
+    /// How often a user may change toolbelts.
+    #[serde(flatten)]
+    pub rate: Rate,
 }
 
 /// Input of `api.revoke_toolbox_access`.
@@ -246,6 +249,9 @@ pub struct CreateToolbeltItem {
     pub instance_id: ToolInstanceId,
     /// Whether the agent may use it at once.
     pub is_active_for_agent: bool,
+    /// How often a user may change toolbelts.
+    #[serde(flatten)]
+    pub rate: Rate,
 }
 
 /// Input of `api.update_toolbelt_item`.
@@ -258,6 +264,9 @@ pub struct UpdateToolbeltItem {
     pub if_match: Option<i64>,
     /// Whether the agent may use it.
     pub is_active_for_agent: bool,
+    /// How often a user may change toolbelts.
+    #[serde(flatten)]
+    pub rate: Rate,
 }
 
 /// Input of `api.delete_toolbelt_item`.
@@ -296,6 +305,9 @@ pub struct StoreCredential<'a> {
     pub account_identifier: Option<&'a str>,
     /// Whether it is used.
     pub status: CredentialStatus,
+    /// How often a user may change toolbelts.
+    #[serde(flatten)]
+    pub rate: Rate,
 }
 
 /// Input of `api.update_credential`.
@@ -310,6 +322,9 @@ pub struct UpdateCredential<'a> {
     pub if_match: Option<i64>,
     /// What is changed.
     pub set: CredentialChanges<'a>,
+    /// How often a user may change toolbelts.
+    #[serde(flatten)]
+    pub rate: Rate,
 }
 
 /// What of a credential is changed: what is there.
@@ -349,12 +364,17 @@ pub struct PutPermission<'a> {
     pub item: OfItem,
     /// The revision that it must have.
     pub if_match: Option<i64>,
+    /// Whether there must be one already, of whatever revision.
+    pub must_exist: bool,
     /// Which of the tool's capabilities.
     pub capability_name: &'a str,
     /// Whether the agent may use it.
     pub is_allowed: bool,
     /// Whether somebody must approve each use; as it is, or as the catalog says, if absent.
     pub requires_approval: Option<bool>,
+    /// How often a user may change toolbelts.
+    #[serde(flatten)]
+    pub rate: Rate,
 }
 
 /// Input of `api.update_permission`.
@@ -371,6 +391,9 @@ pub struct UpdatePermission {
     pub is_allowed: Option<bool>,
     /// Whether somebody must approve each use; as it is, if absent.
     pub requires_approval: Option<bool>,
+    /// How often a user may change toolbelts.
+    #[serde(flatten)]
+    pub rate: Rate,
 }
 
 /// Input of `api.delete_permission`.
@@ -400,7 +423,7 @@ pub struct ListAgentAudit {
 ///
 /// # Errors
 ///
-/// 404 `agent_not_found`, `toolbox_not_found`; 409 `access_exists`.
+/// 404 `agent_not_found`, `toolbox_not_found`; 409 `access_exists`; 429 `rate_limited`.
 pub async fn grant_toolbox_access(
     db: &Database,
     context: &RequestContext,
@@ -443,7 +466,7 @@ pub async fn revoke_toolbox_access(
 ///
 /// # Errors
 ///
-/// 404 `agent_not_found`, `tool_instance_not_found`; 403 `no_toolbox_access`; 409 `item_exists`.
+/// 404 `agent_not_found`, `tool_instance_not_found`; 403 `no_toolbox_access`; 409 `item_exists`; 429 `rate_limited`.
 pub async fn create_toolbelt_item(
     db: &Database,
     context: &RequestContext,
@@ -486,7 +509,7 @@ pub async fn get_toolbelt_item(
 ///
 /// # Errors
 ///
-/// 404 `agent_not_found`, `toolbelt_item_not_found`; 412 `precondition_failed`.
+/// 404 `agent_not_found`, `toolbelt_item_not_found`; 412 `precondition_failed`; 429 `rate_limited`.
 pub async fn update_toolbelt_item(
     db: &Database,
     context: &RequestContext,
@@ -514,7 +537,7 @@ pub async fn delete_toolbelt_item(
 ///
 /// # Errors
 ///
-/// 404 `agent_not_found`, `toolbelt_item_not_found`; 409 `credential_exists`, `too_many_credentials`.
+/// 404 `agent_not_found`, `toolbelt_item_not_found`; 409 `credential_exists`, `too_many_credentials`; 429 `rate_limited`.
 pub async fn store_credential(
     db: &Database,
     context: &RequestContext,
