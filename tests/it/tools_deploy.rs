@@ -47,7 +47,7 @@ async fn a_tool_is_there_at_once_and_should_run() {
       "status_on_toolbox": "pending_deploy",
       "tool_catalog_id": "[id]",
       "updated_at": "[time]",
-      "version": "1.0.0"
+      "version": "latest"
     }
     "#);
     let id = id_of(&response);
@@ -211,6 +211,10 @@ async fn a_configuration_is_what_the_catalog_allows() {
             "no address",
             with(GITHUB, json!({ "GITHUB_HOST": "ghe.example.com; rm -rf /" })),
         ),
+        (
+            "a host without encryption",
+            with(GITHUB, json!({ "GITHUB_HOST": "http://ghe.example.com" })),
+        ),
         ("a pattern", with(GITHUB, json!({ "GITHUB_TOOLSETS": "repos issues" }))),
         ("too long", with(GITHUB, json!({ "GITHUB_TOOLSETS": "a".repeat(201) }))),
         (
@@ -250,7 +254,10 @@ async fn a_configuration_is_what_the_catalog_allows() {
     {"code":"invalid_field","error":"baseConfigOverrideJson.GITHUB_READ_ONLY must be one of [\"0\",\"1\"].","field":"baseConfigOverrideJson.GITHUB_READ_ONLY","message":"baseConfigOverrideJson.GITHUB_READ_ONLY must be one of [\"0\",\"1\"].","request_id":"[request id]"}
     [no address]
     400 Bad Request
-    {"code":"invalid_field","error":"baseConfigOverrideJson.GITHUB_HOST must be an absolute URI.","field":"baseConfigOverrideJson.GITHUB_HOST","message":"baseConfigOverrideJson.GITHUB_HOST must be an absolute URI.","request_id":"[request id]"}
+    {"code":"invalid_field","error":"baseConfigOverrideJson.GITHUB_HOST must match the pattern ^https://.","field":"baseConfigOverrideJson.GITHUB_HOST","message":"baseConfigOverrideJson.GITHUB_HOST must match the pattern ^https://.","request_id":"[request id]"}
+    [a host without encryption]
+    400 Bad Request
+    {"code":"invalid_field","error":"baseConfigOverrideJson.GITHUB_HOST must match the pattern ^https://.","field":"baseConfigOverrideJson.GITHUB_HOST","message":"baseConfigOverrideJson.GITHUB_HOST must match the pattern ^https://.","request_id":"[request id]"}
     [a pattern]
     400 Bad Request
     {"code":"invalid_field","error":"baseConfigOverrideJson.GITHUB_TOOLSETS must match the pattern ^[a-z_]+(,[a-z_]+)*$.","field":"baseConfigOverrideJson.GITHUB_TOOLSETS","message":"baseConfigOverrideJson.GITHUB_TOOLSETS must match the pattern ^[a-z_]+(,[a-z_]+)*$.","request_id":"[request id]"}
