@@ -167,7 +167,10 @@ impl Response {
         assert_eq!(self.request_id().len(), 32, "{self}");
         assert_eq!(self.header("access-control-allow-origin"), Some("*"), "{self}");
         if matches!(self.status.as_u16(), 204 | 304) {
-            assert!(self.body.is_empty() && self.header("content-length").is_none(), "{self}");
+            assert!(
+                self.body.is_empty() && self.header("content-length").is_none(),
+                "{self}"
+            );
             return;
         }
         assert!(self.header("content-type").is_some(), "{self}");

@@ -142,8 +142,12 @@ async fn the_addresses_of_alerts_are_sealed_anew_too() {
         .await;
     assert_eq!(kept.status(), 200, "{kept}");
 
-    let report = reseal(before.functions_database_url(), &both, 10, &Quiet).await.unwrap();
-    let again = reseal(before.functions_database_url(), &both, 10, &Quiet).await.unwrap();
+    let report = reseal(before.functions_database_url(), &both, 10, &Quiet)
+        .await
+        .unwrap();
+    let again = reseal(before.functions_database_url(), &both, 10, &Quiet)
+        .await
+        .unwrap();
 
     assert_eq!((counts(&report).0, counts(&again).0), (1, 0));
     let silent = "UPDATE public.account_tool_environments SET alert_after = now() - interval '1 second' WHERE id = $1";
