@@ -288,7 +288,7 @@ mod tests {
             (
                 WebhookError::from(OutboundError::Denied("host".into())),
                 false,
-                Failure::Permanent,
+                transient(None),
             ),
             (WebhookError::Malformed("no id".into()), true, Failure::Permanent),
         ];
