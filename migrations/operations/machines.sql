@@ -55,7 +55,6 @@ BEGIN
                 'image_slug', v_toolbox.image_slug,
                 'attempt_id', v_toolbox.machine_attempt_id,
                 'has_address', v_toolbox.public_ip_address IS NOT NULL,
-                'had_contact', v_toolbox.last_heartbeat_at IS NOT NULL,
                 'provision_requested_at', v_toolbox.provision_requested_at,
                 'attempts_made', (
                     SELECT count(*)

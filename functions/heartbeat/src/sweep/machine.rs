@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use agentopia_clients::digitalocean::{DigitalOcean, DigitalOceanError, Droplet, NewDroplet};
 use agentopia_domain::ids::{ToolboxId, UserId};
-use agentopia_domain::retry::Failure;
 use agentopia_domain::toolbox::cloud_init::{self, CloudInit};
 use agentopia_domain::toolbox::machine::{self, Attempt, BOOT_LIMIT, Machine, SETTLE, Step, Toolbox};
 use agentopia_domain::toolbox::status::ToolboxStatus;
@@ -43,9 +42,8 @@ enum Hindered {
 /// Takes a machine as far as it goes for now.
 pub(super) async fn work(app: &App, context: &RequestContext, job: &Job, brake: &Brake) -> Result<(), OperationError> {
     let Ok(toolbox_id) = job.key.parse::<ToolboxId>() else {
-        let failed = Settlement::Done;
         context.line(Level::Error, "job_without_a_toolbox").emit();
-        jobs::settle_job(&app.db, context, job, &failed).await?;
+        jobs::settle_job(&app.db, context, job, &Settlement::Done).await?;
         return Ok(());
     };
     let work = Work {
@@ -60,8 +58,7 @@ pub(super) async fn work(app: &App, context: &RequestContext, job: &Job, brake: 
 
     match work.steps().await {
         Ok(()) => Ok(()),
-        Err(Hindered::Database(error)) => Err(error),
-        Err(hindered) => work.report(&hindered, brake).await,
+        Err(hindered) => work.report(hindered, brake).await,
     }
 }
 
@@ -291,43 +288,44 @@ impl Work<'_> {
     }
 
     /// Tells the owner what hinders, and tries again later.
-    async fn report(&self, hindered: &Hindered, brake: &Brake) -> Result<(), OperationError> {
-        let (after, message) = match hindered {
-            Hindered::Provider(DigitalOceanError::RateLimited { .. }) => (
-                None,
-                "The provider limits how much it is asked. It is tried again by itself.",
-            ),
-            Hindered::Provider(DigitalOceanError::Unauthorized) => (
-                None,
-                "The provider does not accept the platform's account. Its operator has to mend this.",
-            ),
-            Hindered::Unconfigured => (
-                Some(UNCONFIGURED),
+    async fn report(&self, hindered: Hindered, brake: &Brake) -> Result<(), OperationError> {
+        let cause = hindered.to_string();
+        let error = match hindered {
+            // There is nothing to write it to.
+            Hindered::Database(error) => return Err(error),
+            Hindered::Provider(error) => Some(error),
+            Hindered::Unconfigured => None,
+        };
+        let (after, message) = match &error {
+            None => (
+                UNCONFIGURED,
                 "No provider of machines is configured. The platform's operator has to mend this.",
             ),
-            Hindered::Provider(_) | Hindered::Database(_) => (
-                None,
-                "The provider does not answer as it should. It is tried again by itself.",
+            Some(error) => (
+                pause(self.job.attempts, error.failure()),
+                match error {
+                    DigitalOceanError::RateLimited { .. } => {
+                        "The provider limits how much it is asked. It is tried again by itself."
+                    }
+                    DigitalOceanError::Unauthorized => {
+                        "The provider does not accept the platform's account. Its operator has to mend this."
+                    }
+                    _ => "The provider does not answer as it should. It is tried again by itself.",
+                },
             ),
         };
-        let failure = match hindered {
-            Hindered::Provider(error) => error.failure(),
-            Hindered::Unconfigured | Hindered::Database(_) => Failure::Transient { retry_after: None },
-        };
-        let after = after.unwrap_or_else(|| pause(self.job.attempts, failure));
         let change = MachineChange::Note { message: Some(message) };
-        let cause = hindered.to_string();
-        let settlement = if matches!(hindered, Hindered::Provider(DigitalOceanError::RateLimited { .. })) {
+        self.context
+            .line(Level::Warn, "machine_hindered")
+            .with("toolbox", self.toolbox_id.to_string())
+            .with("cause", cause.as_str())
+            .emit();
+        let settlement = if matches!(error, Some(DigitalOceanError::RateLimited { .. })) {
             brake.pull(after);
             Settlement::Paused { after, cause }
         } else {
             Settlement::Failed { after, cause }
         };
-        self.context
-            .line(Level::Warn, "machine_hindered")
-            .with("toolbox", self.toolbox_id.to_string())
-            .with("cause", hindered.to_string())
-            .emit();
         self.leave(settlement, Some(change)).await
     }
 

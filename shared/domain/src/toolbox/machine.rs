@@ -186,14 +186,12 @@ fn towards_none(attempts: &[Attempt], machines: &[Machine], now: DateTime<Utc>) 
 }
 
 fn towards_one(toolbox: &Toolbox, attempts: &[Attempt], machines: &[Machine], now: DateTime<Utc>) -> Step {
-    let (own, strays): (Vec<Machine>, Vec<Machine>) = machines
+    let (mut own, mut surplus): (Vec<Machine>, Vec<Machine>) = machines
         .iter()
         .cloned()
         .partition(|machine| machine.attempt.is_some() && machine.attempt == toolbox.attempt);
     // One attempt asks once; should there be two all the same, the older is the one that may have been adopted.
-    let mut own = own;
     own.sort_by_key(|machine| machine.droplet_id);
-    let mut surplus = strays;
     let machine = if own.is_empty() { None } else { Some(own.remove(0)) };
     surplus.extend(own);
     if !surplus.is_empty() {
