@@ -6,12 +6,14 @@ use std::process::Command;
 use crate::project_files::{folders, members, read, root, started_by, toml, written, written_with};
 
 /// What agentopia-domain may depend on: data, its serialization, and nothing that does anything.
-const DOMAIN_DEPENDENCIES: [&str; 8] = [
+const DOMAIN_DEPENDENCIES: [&str; 10] = [
     "base64",
     "chacha20poly1305",
     "chrono",
+    "hmac",
     "serde",
     "serde_json",
+    "sha2",
     "thiserror",
     "uuid",
     "zeroize",

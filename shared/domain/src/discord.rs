@@ -1,3 +1,4 @@
 //! What Agentopia says on Discord, as far as it is a rule.
 
 pub mod split;
+pub mod worker;

@@ -3,6 +3,9 @@
 //! A sealed secret is the text `v1.xc20p.<key id>.<base64url of nonce and ciphertext>`: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) under one key of a
 //! [`Keyring`]. The associated data are that header and what the secret belongs to ([`SealContext`]), so that a row which is moved to another tenant, agent,
 //! item or credential, or whose header is changed, does not open.
+//!
+//! What is sealed twice looks different each time. Where the database must see that two secrets are one, it is given their
+//! [fingerprints](Keyring::fingerprints).
 
 use std::fmt;
 
@@ -10,6 +13,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use thiserror::Error;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -19,6 +24,15 @@ use crate::ids::{AgentId, CredentialId, ToolbeltItemId, UserId};
 const FORMAT: &str = "v1.xc20p";
 const KEY_BYTES: usize = 32;
 const KEY_ID_MAX_CHARS: usize = 64;
+
+/// What the keys of fingerprints are derived for, and for nothing else.
+const FINGERPRINT_PURPOSE: &[u8] = b"agentopia secret fingerprint";
+
+/// The block of SHA-256 in bytes.
+const HMAC_BLOCK_BYTES: usize = 64;
+
+/// The length of a fingerprint in bytes.
+pub const FINGERPRINT_BYTES: usize = 32;
 
 /// The length of a nonce in bytes: long enough to be drawn at random for every seal.
 pub const NONCE_BYTES: usize = 24;
@@ -64,6 +78,48 @@ impl Belonging for AlertWebhookContext {
     }
 }
 
+/// What the token of an agent's bot belongs to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BotTokenContext {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The agent that speaks through the bot.
+    pub agent_id: AgentId,
+}
+
+/// A word and two ids.
+impl Belonging for BotTokenContext {
+    fn bytes(&self) -> Vec<u8> {
+        [
+            b"bot-token\n".as_slice(),
+            self.user_id.0.as_bytes(),
+            self.agent_id.0.as_bytes(),
+        ]
+        .concat()
+    }
+}
+
+/// What the token with which a Discord interaction is answered belongs to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InteractionTokenContext<'a> {
+    /// The application that is asked, by its id at Discord.
+    pub application_id: &'a str,
+    /// The interaction, by its id at Discord.
+    pub interaction_id: &'a str,
+}
+
+/// A word and the ids, with their lengths before them.
+impl Belonging for InteractionTokenContext<'_> {
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = b"interaction-token\n".to_vec();
+        for id in [self.application_id, self.interaction_id] {
+            bytes.extend_from_slice(&(id.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(id.as_bytes());
+        }
+        bytes
+    }
+}
+
 /// The keys that seal and open. The newest seals; all open.
 pub struct Keyring {
     newest: NamedKey,
@@ -73,6 +129,7 @@ pub struct Keyring {
 struct NamedKey {
     id: String,
     cipher: XChaCha20Poly1305,
+    fingerprint_key: Zeroizing<[u8; FINGERPRINT_BYTES]>,
 }
 
 /// A secret that was opened. It is wiped when it is dropped, and does not show in debug output.
@@ -157,6 +214,7 @@ impl Keyring {
             keys.push(NamedKey {
                 id: id.to_owned(),
                 cipher: XChaCha20Poly1305::new(&Key::from(*bytes)),
+                fingerprint_key: Zeroizing::new(fingerprint_key(&bytes)),
             });
         }
 
@@ -204,8 +262,8 @@ impl Keyring {
         let (key_id, body) = parts(sealed).ok_or(OpenError::Malformed)?;
         let body = URL_SAFE_NO_PAD.decode(body).map_err(|_| OpenError::Malformed)?;
         let (nonce, ciphertext) = body.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError::Malformed)?;
-        let key = std::iter::once(&self.newest)
-            .chain(&self.older)
+        let key = self
+            .keys()
             .find(|key| key.id == key_id)
             .ok_or_else(|| OpenError::UnknownKey(key_id.to_owned()))?;
 
@@ -217,6 +275,19 @@ impl Keyring {
             .decrypt(&XNonce::from(*nonce), payload)
             .map(|secret| Opened(Zeroizing::new(secret)))
             .map_err(|_| OpenError::Forged)
+    }
+
+    /// By what a secret is known without being known: under each key, the newest first. Who does not have a key cannot tell which secret a fingerprint is of,
+    /// nor make one. Two secrets of which any fingerprints are alike are the same, whichever keyrings of a rotation they were taken under.
+    #[must_use]
+    pub fn fingerprints(&self, secret: &[u8]) -> Vec<[u8; FINGERPRINT_BYTES]> {
+        self.keys()
+            .map(|key| hmac_sha256(&key.fingerprint_key, &[secret]))
+            .collect()
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &NamedKey> {
+        std::iter::once(&self.newest).chain(&self.older)
     }
 }
 
@@ -254,6 +325,25 @@ fn associated_data(key_id: &str, context: &impl Belonging) -> Vec<u8> {
     let mut data = format!("{FORMAT}.{key_id}\n").into_bytes();
     data.extend_from_slice(&context.bytes());
     data
+}
+
+/// One block of HKDF-Expand (RFC 5869): a keyring's keys are uniformly random, so that there is nothing to extract.
+fn fingerprint_key(key: &[u8; KEY_BYTES]) -> [u8; FINGERPRINT_BYTES] {
+    hmac_sha256(key, &[FINGERPRINT_PURPOSE, &[1]])
+}
+
+/// HMAC-SHA256 (RFC 2104) of some parts in a row.
+fn hmac_sha256(key: &[u8; KEY_BYTES], parts: &[&[u8]]) -> [u8; FINGERPRINT_BYTES] {
+    // A key that is shorter than the hash's block is one that ends in zeros.
+    let mut block = Zeroizing::new([0; HMAC_BLOCK_BYTES]);
+    for (to, from) in block.iter_mut().zip(key) {
+        *to = *from;
+    }
+    let mut mac = Hmac::<Sha256>::new((&*block).into());
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
 }
 
 #[cfg(test)]
