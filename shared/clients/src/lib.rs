@@ -4,3 +4,4 @@ pub mod digitalocean;
 pub mod discord_webhook;
 pub mod openai;
 pub mod sse;
+pub mod worker_manager;
