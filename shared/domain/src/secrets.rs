@@ -470,7 +470,121 @@ mod tests {
         assert_eq!(keys.open(&other, &sealed).unwrap_err(), OpenError::Forged);
     }
 
+    #[test]
+    fn each_kind_of_secret_opens_as_its_kind_alone() {
+        let keys = keyring(&[entry("a", 1)]);
+        let (user_id, agent_id) = (UserId(Uuid::from_u128(1)), AgentId(Uuid::from_u128(2)));
+        let bot = BotTokenContext { user_id, agent_id };
+        let interaction = InteractionTokenContext {
+            application_id: "1001",
+            interaction_id: "2002",
+        };
+        let sealed = [
+            keys.seal(&context([1, 2, 3, 4]), b"secret", [7; NONCE_BYTES]).unwrap(),
+            keys.seal(&AlertWebhookContext { user_id }, b"secret", [7; NONCE_BYTES])
+                .unwrap(),
+            keys.seal(&bot, b"secret", [7; NONCE_BYTES]).unwrap(),
+            keys.seal(&interaction, b"secret", [7; NONCE_BYTES]).unwrap(),
+        ];
+
+        let opens = sealed.map(|sealed| {
+            [
+                keys.open(&context([1, 2, 3, 4]), &sealed).is_ok(),
+                keys.open(&AlertWebhookContext { user_id }, &sealed).is_ok(),
+                keys.open(&bot, &sealed).is_ok(),
+                keys.open(&interaction, &sealed).is_ok(),
+            ]
+        });
+
+        for (sealed_as, opens) in opens.iter().enumerate() {
+            assert_eq!(opens.iter().position(|opens| *opens), Some(sealed_as));
+            assert_eq!(opens.iter().filter(|opens| **opens).count(), 1);
+        }
+    }
+
+    #[test]
+    fn fingerprints_are_what_the_standard_says() {
+        let mut key = [0; KEY_BYTES];
+        key[..4].copy_from_slice(b"Jefe");
+
+        // RFC 4231, test case 2.
+        assert_eq!(
+            hex(&hmac_sha256(&key, &[b"what do ya want ", b"for nothing?"])),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+        // They are stored: another derivation would make strangers of them.
+        let fingerprints = keyring(&[entry("new", 2), entry("old", 1)]).fingerprints(b"secret");
+        let fingerprints: Vec<_> = fingerprints.iter().map(|fingerprint| hex(fingerprint)).collect();
+        insta::assert_json_snapshot!(fingerprints, @r#"
+        [
+          "f1a6ab35c582406819c896c02e3e5c31e352fe9d299fb74a533141d9d9d9d235",
+          "f633990272b7d16bdfc7f7fd2cf84d826d9a4ca1d31bc120c35c1bcffa02dc12"
+        ]
+        "#);
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn a_rotation_does_not_make_a_secret_another() {
+        let before = keyring(&[entry("2025", 1)]).fingerprints(b"secret");
+        let during = keyring(&[entry("2026", 2), entry("2025", 1)]).fingerprints(b"secret");
+        let after = keyring(&[entry("2026", 2)]).fingerprints(b"secret");
+
+        assert_eq!(during, [after[0], before[0]]);
+        assert_ne!(before[0], after[0]);
+    }
+
     proptest! {
+        #[test]
+        fn fingerprints_are_those_of_one_secret(one in ".{0,80}", other in ".{0,80}") {
+            let keys = keyring(&[entry("a", 1), entry("b", 2)]);
+            let (first, second) = (keys.fingerprints(one.as_bytes()), keys.fingerprints(other.as_bytes()));
+
+            prop_assert_eq!(first.len(), 2);
+            for (first, second) in first.iter().zip(&second) {
+                prop_assert_eq!(first == second, one == other);
+            }
+            prop_assert_eq!(first, keys.fingerprints(one.as_bytes()));
+        }
+
+        #[test]
+        fn an_interactions_token_opens_for_its_interaction_alone(
+            ids in any::<(String, String)>(), others in any::<(String, String)>(),
+        ) {
+            let keys = keyring(&[entry("a", 1)]);
+            let at = |(application_id, interaction_id): &(String, String)| {
+                InteractionTokenContext { application_id, interaction_id }.bytes()
+            };
+
+            prop_assert_eq!(at(&ids) == at(&others), ids == others);
+            // Where one id ends and the other begins is part of it.
+            let moved = (format!("{}{}", ids.0, ids.1), String::new());
+            prop_assert_eq!(at(&ids) == at(&moved), ids.1.is_empty());
+            let context = InteractionTokenContext { application_id: &ids.0, interaction_id: &ids.1 };
+            let sealed = keys.seal(&context, b"token", [7; NONCE_BYTES]).unwrap();
+            let opened = keys.open(&context, &sealed).unwrap();
+            prop_assert_eq!(opened.as_bytes(), b"token");
+        }
+
+        #[test]
+        fn a_bots_token_opens_for_its_agent_alone(ids in any::<[u128; 2]>(), part in 0_usize..2, other in 1_u128..) {
+            let keys = keyring(&[entry("a", 1)]);
+            let at = |[user, agent]: [u128; 2]| BotTokenContext {
+                user_id: UserId(Uuid::from_u128(user)),
+                agent_id: AgentId(Uuid::from_u128(agent)),
+            };
+            let sealed = keys.seal(&at(ids), b"token", [7; NONCE_BYTES]).unwrap();
+            let mut moved = ids;
+            moved[part] ^= other;
+
+            let opened = keys.open(&at(ids), &sealed).unwrap();
+            prop_assert_eq!(opened.as_bytes(), b"token");
+            prop_assert_eq!(keys.open(&at(moved), &sealed).unwrap_err(), OpenError::Forged);
+        }
+
         #[test]
         fn what_is_sealed_opens_for_the_same_row(
             secret in prop::collection::vec(any::<u8>(), 0..300),

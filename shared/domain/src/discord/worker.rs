@@ -274,3 +274,403 @@ impl KnownWorker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_json_snapshot;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn known(status: WorkerStatus) -> KnownWorker {
+        KnownWorker {
+            desired: DesiredStatus::Active,
+            status,
+            is_overdue: false,
+            has_token: true,
+            restarts: 0,
+            error_code: None,
+            seconds_in_status: 0,
+            seconds_left: 40,
+        }
+    }
+
+    fn failed(code: &str, restarts: u32, seconds_in_status: u64) -> KnownWorker {
+        KnownWorker {
+            restarts,
+            error_code: Some(code.to_owned()),
+            seconds_in_status,
+            ..known(WorkerStatus::Error)
+        }
+    }
+
+    const fn look_again(seconds: u64) -> Step {
+        Step::LookAgain(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_status_reads_as_it_is_written() {
+        for status in WorkerStatus::ALL {
+            assert_eq!(status.to_string().parse(), Ok(status));
+            assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
+        }
+        assert_eq!("Active".parse::<WorkerStatus>(), Err(UnknownStatus));
+    }
+
+    #[test]
+    fn older_workers_are_understood() {
+        for (text, expected) in [
+            ("connecting", Some(WorkerStatus::Activating)),
+            ("terminating", Some(WorkerStatus::Stopping)),
+            ("bad_intents", Some(WorkerStatus::BadIntents)),
+            ("running", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_reported(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn starts_and_stops_lead_where_the_table_says() {
+        assert_json_snapshot!(start_transitions(), @r#"
+        {
+          "inactive": "activating",
+          "error": "activating",
+          "unauthorized": "activating",
+          "bad_intents": "activating"
+        }
+        "#);
+        assert_json_snapshot!(restart_transitions(), @r#"
+        {
+          "inactive": "activating",
+          "activating": "activating",
+          "active": "activating",
+          "error": "activating",
+          "unauthorized": "activating",
+          "bad_intents": "activating"
+        }
+        "#);
+        assert_json_snapshot!(stop_transitions(), @r#"
+        {
+          "activating": "stopping",
+          "active": "stopping",
+          "stopping": "stopping",
+          "error": "stopping",
+          "unauthorized": "stopping",
+          "bad_intents": "stopping"
+        }
+        "#);
+    }
+
+    #[test]
+    fn reports_lead_where_the_table_says() {
+        assert_json_snapshot!(report_transitions(), @r#"
+        {
+          "activating": {
+            "inactive": "inactive",
+            "activating": "activating",
+            "active": "active",
+            "stopping": "stopping",
+            "error": "error",
+            "unauthorized": "unauthorized",
+            "bad_intents": "bad_intents"
+          },
+          "active": {
+            "inactive": "inactive",
+            "active": "active",
+            "stopping": "stopping",
+            "error": "error",
+            "unauthorized": "unauthorized",
+            "bad_intents": "bad_intents"
+          },
+          "stopping": {
+            "inactive": "inactive",
+            "activating": "stopping",
+            "active": "stopping",
+            "stopping": "stopping",
+            "error": "inactive",
+            "unauthorized": "inactive",
+            "bad_intents": "inactive"
+          }
+        }
+        "#);
+    }
+
+    #[test]
+    fn each_status_has_its_step() {
+        let overdue = |status| KnownWorker {
+            is_overdue: true,
+            seconds_left: 0,
+            ..known(status)
+        };
+        let unwanted = |status| KnownWorker {
+            desired: DesiredStatus::Inactive,
+            has_token: false,
+            ..known(status)
+        };
+        let cases = [
+            ("nothing runs", known(WorkerStatus::Inactive), Step::Nothing),
+            ("starts", known(WorkerStatus::Activating), look_again(40)),
+            ("does not come up", overdue(WorkerStatus::Activating), Step::FailStart),
+            ("runs", known(WorkerStatus::Active), look_again(40)),
+            ("is silent", overdue(WorkerStatus::Active), Step::Silence),
+            ("stops", known(WorkerStatus::Stopping), look_again(40)),
+            ("does not stop", overdue(WorkerStatus::Stopping), Step::Stop),
+            ("was never wanted", unwanted(WorkerStatus::Inactive), Step::Nothing),
+            ("starts unwanted", unwanted(WorkerStatus::Activating), Step::Stop),
+            ("runs unwanted", unwanted(WorkerStatus::Active), Step::Stop),
+            ("stops unwanted", unwanted(WorkerStatus::Stopping), look_again(40)),
+            ("failed unwanted", unwanted(WorkerStatus::Error), Step::Stop),
+            ("refused unwanted", unwanted(WorkerStatus::Unauthorized), Step::Stop),
+            ("refused", known(WorkerStatus::Unauthorized), Step::Nothing),
+            ("lacks an intent", known(WorkerStatus::BadIntents), Step::Nothing),
+            ("failed unheard", known(WorkerStatus::Error), Step::Nothing),
+            ("did not start", failed(START_TIMED_OUT, 0, 9000), Step::Nothing),
+            ("fell silent", failed(WORKER_SILENT, 0, 3), look_again(7)),
+            ("was silent", failed(WORKER_SILENT, 0, 10), Step::Restart),
+            ("crashed again", failed(WORKER_CRASHED, 1, 10), look_again(50)),
+            ("and is started", failed(WORKER_CRASHED, 1, 61), Step::Restart),
+            ("and crashed again", failed(WORKER_CRASHED, 2, 61), look_again(239)),
+            ("and that was that", failed(WORKER_CRASHED, 3, 9000), Step::Nothing),
+            (
+                "its time is up within this second",
+                KnownWorker {
+                    seconds_left: 0,
+                    ..known(WorkerStatus::Active)
+                },
+                look_again(1),
+            ),
+        ];
+
+        for (name, worker, expected) in cases {
+            assert_eq!(next_step(Some(&worker)), expected, "{name}");
+        }
+        assert_eq!(next_step(None), Step::Stop);
+    }
+
+    fn any_worker() -> impl Strategy<Value = KnownWorker> {
+        let codes = [
+            None,
+            Some(START_TIMED_OUT),
+            Some(WORKER_SILENT),
+            Some(WORKER_CRASHED),
+            Some("other"),
+        ];
+        (
+            any::<bool>(),
+            prop::sample::select(WorkerStatus::ALL.to_vec()),
+            any::<bool>(),
+            any::<bool>(),
+            prop_oneof![0..5_u32, any::<u32>()],
+            prop::sample::select(codes.to_vec()),
+            prop_oneof![0..400_u64, any::<u64>()],
+            prop_oneof![0..400_u64, any::<u64>()],
+        )
+            .prop_map(
+                |(wanted, status, is_overdue, has_token, restarts, code, in_status, left)| KnownWorker {
+                    desired: if wanted {
+                        DesiredStatus::Active
+                    } else {
+                        DesiredStatus::Inactive
+                    },
+                    status,
+                    is_overdue,
+                    has_token,
+                    restarts,
+                    error_code: code.map(str::to_owned),
+                    seconds_in_status: in_status,
+                    seconds_left: left,
+                },
+            )
+    }
+
+    /// What can happen to a worker between two looks at it.
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        TimePasses(u64),
+        Reports(WorkerStatus),
+        OwnerStarts,
+        OwnerStops,
+        TokenIsTaken,
+        ConnectionIsDeleted,
+        /// Whoever looked at it died before doing anything.
+        LookIsLost,
+        Looked,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            3 => (0..400_u64).prop_map(Event::TimePasses),
+            3 => prop::sample::select(WorkerStatus::ALL.to_vec()).prop_map(Event::Reports),
+            2 => Just(Event::OwnerStarts),
+            1 => Just(Event::OwnerStops),
+            1 => Just(Event::TokenIsTaken),
+            1 => Just(Event::ConnectionIsDeleted),
+            1 => Just(Event::LookIsLost),
+            6 => Just(Event::Looked),
+        ]
+    }
+
+    const LEASE_SECONDS: u64 = 90;
+
+    /// A worker as it is recorded, and what the worker manager runs.
+    #[derive(Debug)]
+    struct Simulation {
+        worker: Option<KnownWorker>,
+        is_run: bool,
+        restarts_since_start: u32,
+    }
+
+    impl Simulation {
+        fn enter(&mut self, status: WorkerStatus, error_code: Option<&str>) {
+            if let Some(worker) = &mut self.worker {
+                worker.status = status;
+                worker.error_code = error_code.map(str::to_owned);
+                worker.is_overdue = false;
+                worker.seconds_in_status = 0;
+                worker.seconds_left = LEASE_SECONDS;
+            }
+        }
+
+        fn start(&mut self, transitions: &BTreeMap<WorkerStatus, WorkerStatus>, by_owner: bool) {
+            let Some(worker) = &mut self.worker else { return };
+            let Some(to) = transitions.get(&worker.status).copied().filter(|_| worker.has_token) else {
+                return;
+            };
+            if by_owner {
+                worker.desired = DesiredStatus::Active;
+                worker.restarts = 0;
+                self.restarts_since_start = 0;
+            } else {
+                worker.restarts += 1;
+                self.restarts_since_start += 1;
+            }
+            self.enter(to, None);
+            self.is_run = true;
+        }
+
+        fn stop(&mut self) {
+            let from = self.worker.as_ref().map(|worker| worker.status);
+            if let Some(to) = from.and_then(|from| stop_transitions().get(&from).copied()) {
+                self.enter(to, None);
+            }
+            // The worker manager is told, and what it says is recorded.
+            self.is_run = false;
+            self.enter(WorkerStatus::Inactive, None);
+        }
+
+        fn happens(&mut self, event: Event) {
+            match event {
+                Event::LookIsLost => {}
+                Event::TimePasses(seconds) => {
+                    if let Some(worker) = &mut self.worker {
+                        worker.seconds_in_status += seconds;
+                        worker.seconds_left = worker.seconds_left.saturating_sub(seconds);
+                        let holds_for_a_time = matches!(
+                            worker.status,
+                            WorkerStatus::Activating | WorkerStatus::Active | WorkerStatus::Stopping
+                        );
+                        worker.is_overdue = holds_for_a_time && worker.seconds_left == 0;
+                    }
+                }
+                Event::Reports(reported) if self.is_run => {
+                    let from = self.worker.as_ref().map(|worker| worker.status);
+                    let to = from.and_then(|from| report_transitions().get(&from)?.get(&reported).copied());
+                    if let Some(to) = to {
+                        self.enter(to, (to == WorkerStatus::Error).then_some(WORKER_CRASHED));
+                        self.is_run &= !to.is_down();
+                    }
+                }
+                Event::Reports(_) => {}
+                Event::OwnerStarts => self.start(&start_transitions(), true),
+                Event::OwnerStops => {
+                    let from = self.worker.as_ref().map(|worker| worker.status);
+                    if let Some(to) = from.and_then(|from| stop_transitions().get(&from).copied()) {
+                        self.enter(to, None);
+                    }
+                    if let Some(worker) = &mut self.worker {
+                        worker.desired = DesiredStatus::Inactive;
+                    }
+                }
+                Event::TokenIsTaken => {
+                    if let Some(worker) = &mut self.worker {
+                        worker.has_token = false;
+                        worker.desired = DesiredStatus::Inactive;
+                    }
+                }
+                Event::ConnectionIsDeleted => self.worker = None,
+                Event::Looked => {
+                    self.look();
+                }
+            }
+        }
+
+        /// Does what is to be done next. Returns whether nothing is.
+        fn look(&mut self) -> bool {
+            match next_step(self.worker.as_ref()) {
+                Step::Nothing => return true,
+                Step::LookAgain(pause) => self.happens(Event::TimePasses(pause.as_secs())),
+                Step::Stop => {
+                    self.stop();
+                    return self.worker.is_none();
+                }
+                Step::FailStart => {
+                    self.is_run = false;
+                    self.enter(WorkerStatus::Error, Some(START_TIMED_OUT));
+                }
+                Step::Silence => {
+                    self.is_run = false;
+                    self.enter(WorkerStatus::Error, Some(WORKER_SILENT));
+                }
+                Step::Restart => {
+                    self.start(&start_transitions(), false);
+                    assert!(self.is_run, "a restart starts nothing: {self:?}");
+                }
+            }
+            false
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_may_change_by_itself_is_looked_at_again(worker in any_worker()) {
+            let step = next_step(Some(&worker));
+
+            let holds_for_a_time = matches!(
+                worker.status,
+                WorkerStatus::Activating | WorkerStatus::Active | WorkerStatus::Stopping
+            );
+            prop_assert!(!(holds_for_a_time && step == Step::Nothing));
+            prop_assert!(!(worker.is_overdue && holds_for_a_time && matches!(step, Step::LookAgain(_))));
+            if let Step::LookAgain(pause) = step {
+                prop_assert!(pause >= SHORTEST_PAUSE);
+            }
+        }
+
+        #[test]
+        fn what_would_fail_again_is_not_restarted(worker in any_worker()) {
+            if next_step(Some(&worker)) == Step::Restart {
+                prop_assert_eq!(worker.status, WorkerStatus::Error);
+                prop_assert_eq!(worker.desired, DesiredStatus::Active);
+                prop_assert!(worker.has_token && worker.restarts < 3);
+            }
+        }
+
+        #[test]
+        fn whatever_happens_it_settles(events in prop::collection::vec(event(), 0..60)) {
+            let mut world = Simulation {
+                worker: Some(known(WorkerStatus::Inactive)), is_run: false, restarts_since_start: 0,
+            };
+            for event in events {
+                world.happens(event);
+                prop_assert!(world.restarts_since_start <= 3);
+            }
+
+            // The worker is not heard of any more.
+            let is_settled = (0..30).any(|_| world.look());
+
+            prop_assert!(is_settled && !world.is_run, "{:?}", world);
+            prop_assert!(world.worker.is_none_or(|worker| worker.status.is_down()));
+        }
+    }
+}
