@@ -7,7 +7,9 @@
 pub mod alerts;
 pub mod chat;
 pub mod credentials;
+pub mod discord_connections;
 pub mod discord_interactions;
+pub mod discord_workers;
 pub mod heartbeats;
 pub mod jobs;
 pub mod machines;
@@ -52,6 +54,17 @@ pub enum Caller {
         /// Which part of it, for the audit log.
         name: &'static str,
     },
+}
+
+impl Caller {
+    /// The owner of what somebody else than a user was let do: of the agent to which a worker or a guild was admitted. The proof is that an operation, which
+    /// checked that other's right, named this owner in its output; nothing that a request says may be handed in here.
+    pub(crate) fn owner_named_by_operation(id: agentopia_domain::ids::UserId) -> Self {
+        Self::User {
+            id,
+            claims: serde_json::Map::new(),
+        }
+    }
 }
 
 /// How often somebody may do something.
