@@ -302,30 +302,8 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION
-    app.conversation_history(text, uuid, timestamptz, uuid, int),
-    app.workspace_member_names(uuid),
-    app.outside_conversation_id(uuid, jsonb),
-    app.record_usage(uuid, jsonb, text),
-    app.direct_conversation_id(uuid),
-    app.authorize_turn(uuid, boolean, uuid, uuid, boolean)
-FROM PUBLIC, anon, authenticated, service_role;
-GRANT EXECUTE ON FUNCTION
-    app.conversation_history(text, uuid, timestamptz, uuid, int),
-    app.workspace_member_names(uuid),
-    app.outside_conversation_id(uuid, jsonb),
-    app.record_usage(uuid, jsonb, text)
-TO service_role;
-GRANT EXECUTE ON FUNCTION
-    app.direct_conversation_id(uuid),
-    app.authorize_turn(uuid, boolean, uuid, uuid, boolean)
-TO authenticated;
-
-
--- Operations
-
--- Admits a turn, stores the user's message and returns all that the model has to be told.
-CREATE OR REPLACE FUNCTION api.begin_turn(caller jsonb, input jsonb)
+-- Admits a turn of the user `caller`, stores the message and returns all that the model has to be told.
+CREATE OR REPLACE FUNCTION app.begin_turn(caller jsonb, input jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql
 SET search_path = ''
@@ -530,6 +508,143 @@ EXCEPTION
             v_agent_id, v_agent.active, v_channel_id, (input ->> 'workspace_id')::uuid, v_outside IS NOT NULL
         );
         RAISE;
+END
+$$;
+
+-- Begins a turn of an agent's owner for somebody in a guild, if the channel is one in which the owner lets the agent be used.
+CREATE OR REPLACE FUNCTION app.begin_outside_turn(p_agent_id uuid, p_place_id uuid, input jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+DECLARE
+    v_owner_id uuid;
+BEGIN
+    SELECT place.user_id
+    INTO v_owner_id
+    FROM public.agent_discord_connections AS place
+    WHERE place.id = p_place_id
+      AND (
+          place.allowed_channel_ids IS NULL
+          OR input -> 'outside' ->> 'external_channel_id' = ANY (place.allowed_channel_ids)
+      );
+
+    IF NOT FOUND THEN
+        PERFORM app.refuse(403, 'not_allowed_here', 'This agent may not be used here.');
+    END IF;
+
+    RETURN app.begin_turn(jsonb_build_object('kind', 'user', 'id', v_owner_id), input)
+        || jsonb_build_object('owner_id', v_owner_id);
+END
+$$;
+
+REVOKE ALL ON FUNCTION
+    app.conversation_history(text, uuid, timestamptz, uuid, int),
+    app.workspace_member_names(uuid),
+    app.outside_conversation_id(uuid, jsonb),
+    app.record_usage(uuid, jsonb, text),
+    app.direct_conversation_id(uuid),
+    app.authorize_turn(uuid, boolean, uuid, uuid, boolean),
+    app.begin_turn(jsonb, jsonb),
+    app.begin_outside_turn(uuid, uuid, jsonb)
+FROM PUBLIC, anon, authenticated, service_role;
+GRANT EXECUTE ON FUNCTION
+    app.conversation_history(text, uuid, timestamptz, uuid, int),
+    app.workspace_member_names(uuid),
+    app.outside_conversation_id(uuid, jsonb),
+    app.record_usage(uuid, jsonb, text),
+    app.begin_turn(jsonb, jsonb),
+    app.begin_outside_turn(uuid, uuid, jsonb)
+TO service_role;
+GRANT EXECUTE ON FUNCTION
+    app.direct_conversation_id(uuid),
+    app.authorize_turn(uuid, boolean, uuid, uuid, boolean)
+TO authenticated;
+
+
+-- Operations
+
+-- Begins a turn of a user with an agent. Output: as app.begin_turn.
+CREATE OR REPLACE FUNCTION api.begin_turn(caller jsonb, input jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+BEGIN
+    PERFORM app.become_user(caller);
+
+    PERFORM app.become_service();
+    RETURN app.begin_turn(caller, input);
+END
+$$;
+
+-- Begins a turn for whoever used a command on Discord: the agent's owner has it, if the agent may be used there.
+--
+-- Input: that of app.begin_turn, with "outside" and {"application_id", "public_key", "own_key"}. Output: that of app.begin_turn and
+-- {"owner_id"}.
+CREATE OR REPLACE FUNCTION api.begin_interaction_turn(caller jsonb, input jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+DECLARE
+    v_agent_id uuid := input ->> 'agent_id';
+BEGIN
+    PERFORM app.become(caller);
+
+    RETURN app.begin_outside_turn(
+        v_agent_id,
+        app.usable_place_id(
+            v_agent_id,
+            input -> 'outside' ->> 'external_guild_id',
+            input ->> 'application_id',
+            input ->> 'public_key',
+            (input ->> 'own_key')::boolean
+        ),
+        input
+    );
+END
+$$;
+
+-- Begins a turn for whoever spoke to an agent's bot, by its worker.
+--
+-- Input: that of app.begin_turn, with "outside" and {"token_hash"}. Output: that of app.begin_turn and {"owner_id"}.
+CREATE OR REPLACE FUNCTION api.begin_worker_turn(caller jsonb, input jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+DECLARE
+    v_agent_id uuid := input ->> 'agent_id';
+    v_worker_agent_id uuid;
+BEGIN
+    PERFORM app.become(caller);
+
+    SELECT bot.agent_id
+    INTO v_worker_agent_id
+    FROM public.agent_discord_connections AS bot
+    WHERE bot.worker_token_hash = decode(input ->> 'token_hash', 'hex')
+      AND bot.worker_status IN ('activating', 'active')
+      AND bot.worker_lease_expires_at > clock_timestamp()
+      AND bot.desired_status = 'active';
+
+    IF NOT FOUND THEN
+        PERFORM app.refuse(401, 'invalid_token', 'Authentication failed');
+    ELSIF v_worker_agent_id <> v_agent_id THEN
+        PERFORM app.refuse(404, 'agent_not_found', 'Target agent not found');
+    END IF;
+
+    RETURN app.begin_outside_turn(
+        v_agent_id,
+        (
+            SELECT place.id
+            FROM public.agent_discord_connections AS place
+            WHERE place.agent_id = v_agent_id
+              AND place.guild_id = input -> 'outside' ->> 'external_guild_id'
+              AND place.is_enabled
+        ),
+        input
+    );
 END
 $$;
 

@@ -114,6 +114,10 @@ BEGIN
               job.kind <> 'toolbox_machine'
               OR NOT EXISTS (SELECT 1 FROM app.sweep_state AS sweep WHERE sweep.provider_paused_until > v_now)
           )
+          AND (
+              job.kind <> 'discord_answer'
+              OR NOT EXISTS (SELECT 1 FROM app.discord_state AS state WHERE state.paused_until > v_now)
+          )
         ORDER BY job.run_after
         LIMIT (input ->> 'limit')::int
         FOR UPDATE SKIP LOCKED
