@@ -4,11 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentopia_clients::openai::OpenAi;
-use agentopia_platform::caller::UserTokens;
+use agentopia_platform::caller::{ServiceToken, TokenRefusals, UserTokens};
 use agentopia_platform::db::Database;
 use agentopia_platform::db::chat::CallerLimits;
 use agentopia_platform::settings::{self, SettingsError};
 use axum::extract::FromRef;
+
+/// What a worker is told is what a user is told.
+const TOKEN_REFUSALS: TokenRefusals = TokenRefusals {
+    missing: "Missing or invalid authorization header",
+    invalid: "Authentication failed",
+};
 
 /// The state of the function's router. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -17,7 +23,8 @@ pub(crate) struct App(Arc<Parts>);
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) db: Arc<Database>,
-    pub(crate) user_tokens: UserTokens,
+    user_tokens: UserTokens,
+    service_token: ServiceToken,
     pub(crate) model: OpenAi,
     pub(crate) default_model: String,
     pub(crate) max_output_tokens: u32,
@@ -46,6 +53,7 @@ impl App {
         Ok(Self(Arc::new(Parts {
             db,
             user_tokens,
+            service_token: ServiceToken::from_settings("service_token").await?,
             model,
             default_model: settings::required_text("openai_default_model").await?,
             max_output_tokens: settings::parsed("max_output_tokens").await?,
@@ -71,5 +79,17 @@ impl std::ops::Deref for App {
 impl FromRef<App> for UserTokens {
     fn from_ref(app: &App) -> Self {
         app.user_tokens.clone()
+    }
+}
+
+impl FromRef<App> for ServiceToken {
+    fn from_ref(app: &App) -> Self {
+        app.service_token.clone()
+    }
+}
+
+impl FromRef<App> for TokenRefusals {
+    fn from_ref(_app: &App) -> Self {
+        TOKEN_REFUSALS
     }
 }

@@ -3,6 +3,8 @@
 mod app;
 #[cfg(target_family = "wasm")]
 mod component;
+mod message;
+mod reply;
 mod response;
 pub mod routes;
 mod turn;

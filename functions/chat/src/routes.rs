@@ -1,6 +1,7 @@
 //! The route table.
 
-pub(crate) mod send_message;
+mod send_message;
+mod send_outside_message;
 
 use agentopia_platform::health::get_health;
 use agentopia_platform::settings::SettingsError;
@@ -20,5 +21,9 @@ pub async fn router() -> Result<Router, SettingsError> {
     Ok(Router::new()
         .route("/functions/v1/chat", post(send_message::send_message))
         .route("/functions/v1/chat/health", get(get_health))
+        .route(
+            "/functions/v1/chat/outside",
+            post(send_outside_message::send_outside_message),
+        )
         .with_state(app))
 }

@@ -22,8 +22,8 @@ use agentopia_platform::{ApiError, RequestContext, random};
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::message::AgentMessage;
 use crate::response::reply_response;
-use crate::routes::send_message::AgentMessage;
 
 /// The window of a conversation that no workspace sets limits for, in tokens.
 const DEFAULT_WINDOW_TOKENS: u32 = 8000;
@@ -268,10 +268,10 @@ fn window(started: &StartedTurn, message: &AgentMessage, max_output_tokens: u32)
     let workspace = started.workspace.as_ref().map(workspace_profile);
     let history: Vec<_> = started.history.iter().map(history_message).collect();
     // Outside, the caller is the agent's owner, and somebody else speaks.
-    let outside_author = message
-        .outside
-        .as_ref()
-        .map(|outside| outside.external_author_id.as_deref());
+    let outside_author = message.outside.as_ref().map(|outside| {
+        let name = outside.author_name.as_deref();
+        name.or(outside.external_author_id.as_deref())
+    });
     let author = outside_author.unwrap_or(started.author_name.as_deref());
     let turn = TurnContext {
         agent: &agent,
@@ -319,7 +319,7 @@ fn history_message(row: &HistoryRow) -> HistoryMessage {
             Speaker::Agent(id, row.sender_name.clone())
         }
         SenderKind::User | SenderKind::System => Speaker::Person(row.sender_name.clone()),
-        // Most are known by their id alone, as the author of a message from outside is.
+        // Some are known by their id alone, as the author of a message from outside may be.
         SenderKind::Outside => Speaker::Person(row.sender_name.clone().or_else(|| row.sender_id.clone())),
     };
     HistoryMessage {

@@ -95,6 +95,8 @@ tokens! {
     ToolboxToken = "agt_tb_";
     /// Proves a machine that has just booted, once, until its boot limit ends: it is exchanged for a [`ToolboxToken`].
     BootstrapToken = "agt_boot_";
+    /// Proves a Discord worker, as long as it is the one that runs for its agent and is heard of.
+    WorkerToken = "agt_wk_";
 }
 
 #[cfg(test)]
@@ -109,6 +111,7 @@ mod tests {
         assert!(first.expose().starts_with("agt_tb_"));
         assert_ne!(first.expose(), second.expose());
         assert!(BootstrapToken::generate().expose().starts_with("agt_boot_"));
+        assert!(WorkerToken::generate().expose().starts_with("agt_wk_"));
     }
 
     #[test]
@@ -117,6 +120,7 @@ mod tests {
 
         assert_eq!(ToolboxToken::hash_presented(token.expose()), Some(token.hash_hex()));
         assert_eq!(BootstrapToken::hash_presented(token.expose()), None);
+        assert_eq!(WorkerToken::hash_presented(token.expose()), None);
     }
 
     #[test]

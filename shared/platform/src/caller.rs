@@ -4,10 +4,12 @@ mod jwt;
 mod service;
 mod toolbox;
 mod user;
+mod worker;
 
 pub use service::{Service, ServiceToken};
 pub use toolbox::{Bootstrap, TokenRefusals, Toolbox};
 pub use user::{User, UserTokens};
+pub use worker::{UserOrWorker, Worker};
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;

@@ -42,7 +42,7 @@ pub struct Database {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Caller {
-    /// A user whose token was verified; the operation runs under row level security.
+    /// A user whose token was verified, or for whom an operation let somebody else act; the operation runs under row level security.
     User {
         /// The user's id.
         id: agentopia_domain::ids::UserId,

@@ -59,7 +59,7 @@ where
     }
 }
 
-fn presented(
+pub(super) fn presented(
     parts: &Parts,
     refusals: TokenRefusals,
     hash: impl FnOnce(&str) -> Option<TokenHash>,

@@ -1,11 +1,15 @@
 //! Operations of `chat` (migrations/operations/chat.sql).
 
-use agentopia_domain::ids::{AgentId, ChannelId, LeaseId, MessageId, TurnId, WorkspaceId};
+use agentopia_domain::ids::{AgentId, ChannelId, LeaseId, MessageId, TurnId, UserId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Caller, Database, OperationError};
+use crate::bearer::TokenHash;
 use crate::context::RequestContext;
+
+/// Who begins turns that no user begins.
+const CALLER: Caller = Caller::Service { name: "chat" };
 
 /// How often a caller may start something.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -43,6 +47,19 @@ pub struct OutsideConversation {
     pub external_guild_id: Option<String>,
     /// Who speaks, by their id there.
     pub external_author_id: Option<String>,
+    /// What they are called there.
+    pub author_name: Option<String>,
+}
+
+/// What verified the interaction that brings a message.
+#[derive(Clone, Debug, Serialize)]
+pub struct InteractionProof<'a> {
+    /// The application that was asked, by its id at Discord.
+    pub application_id: String,
+    /// The key that the interaction was signed with, in lower-case hexadecimal.
+    pub public_key: &'a str,
+    /// Whether that is the deployment's own key, rather than a connection's.
+    pub own_key: bool,
 }
 
 /// Input of `api.begin_turn`.
@@ -66,6 +83,31 @@ pub struct BeginTurn<'a> {
     /// Under which name it is done.
     #[serde(flatten)]
     pub idempotency: Idempotency,
+}
+
+/// Input of `api.begin_worker_turn`.
+#[derive(Serialize)]
+struct BeginWorkerTurn<'a> {
+    token_hash: &'a TokenHash,
+    #[serde(flatten)]
+    turn: &'a BeginTurn<'a>,
+}
+
+/// Input of `api.begin_interaction_turn`.
+#[derive(Serialize)]
+struct BeginInteractionTurn<'a> {
+    #[serde(flatten)]
+    proof: &'a InteractionProof<'a>,
+    #[serde(flatten)]
+    turn: &'a BeginTurn<'a>,
+}
+
+/// Output of the operations that begin a turn for somebody who is no user.
+#[derive(Deserialize)]
+struct OwnersTurn {
+    owner_id: UserId,
+    #[serde(flatten)]
+    begun: BegunTurn,
 }
 
 /// Output of `api.begin_turn`.
@@ -332,6 +374,49 @@ pub async fn begin_turn(
     db.call(context, "begin_turn", caller, input).await
 }
 
+/// Admits a turn that a Discord worker brings, as [`begin_turn`] does, in an outside conversation of its agent's. The caller who finishes the turn is the
+/// agent's owner, as the operation names them.
+///
+/// # Errors
+///
+/// As [`begin_turn`]; 401 `invalid_token` if no worker that may speak has the token, 404 `agent_not_found` if it is another agent's, 403 `not_allowed_here`
+/// where the owner does not allow the agent.
+pub async fn begin_worker_turn(
+    db: &Database,
+    context: &RequestContext,
+    token_hash: &TokenHash,
+    turn: &BeginTurn<'_>,
+) -> Result<(BegunTurn, Caller), OperationError> {
+    let input = BeginWorkerTurn { token_hash, turn };
+    owners_turn(db, context, "begin_worker_turn", &input).await
+}
+
+/// Admits a turn that a verified interaction brings, as [`begin_worker_turn`] does.
+///
+/// # Errors
+///
+/// As [`begin_turn`]; 403 `not_allowed_here` where the owner does not allow the agent, to this application and under this key.
+pub async fn begin_interaction_turn(
+    db: &Database,
+    context: &RequestContext,
+    proof: &InteractionProof<'_>,
+    turn: &BeginTurn<'_>,
+) -> Result<(BegunTurn, Caller), OperationError> {
+    let input = BeginInteractionTurn { proof, turn };
+    owners_turn(db, context, "begin_interaction_turn", &input).await
+}
+
+async fn owners_turn(
+    db: &Database,
+    context: &RequestContext,
+    operation: &'static str,
+    input: &impl Serialize,
+) -> Result<(BegunTurn, Caller), OperationError> {
+    let OwnersTurn { owner_id, begun } = db.call(context, operation, &CALLER, input).await?;
+    context.set_tenant(owner_id);
+    Ok((begun, Caller::owner_named_by_operation(owner_id)))
+}
+
 /// Stores the agent's message, the cost, and the answer to give to the same request again. Repeating it is harmless.
 ///
 /// # Errors
@@ -373,4 +458,104 @@ pub async fn post_message(
     input: &PostMessage<'_>,
 ) -> Result<PostedMessage, OperationError> {
     db.call(context, "post_message", caller, input).await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ID: &str = "00000000-0000-4000-8000-000000000001";
+
+    fn turn() -> BeginTurn<'static> {
+        BeginTurn {
+            agent_id: ID.parse().unwrap(),
+            channel_id: None,
+            workspace_id: None,
+            outside: Some(OutsideConversation {
+                provider: "discord",
+                external_channel_id: "123456789012345678".to_owned(),
+                external_guild_id: Some("223456789012345678".to_owned()),
+                external_author_id: Some("323456789012345678".to_owned()),
+                author_name: Some("Ada".to_owned()),
+            }),
+            message: "hi",
+            history_limit: 200,
+            limits: CallerLimits {
+                user_per_minute: 30,
+                user_burst: 10,
+                agent_per_minute: 60,
+                agent_burst: 20,
+            },
+            idempotency: Idempotency {
+                key: None,
+                request_hash: None,
+                lease_seconds: 90,
+            },
+        }
+    }
+
+    #[test]
+    fn a_turn_that_no_user_begins_says_beside_what_proves_it() {
+        let turn = turn();
+        let token_hash = TokenHash::of("agt_wk_");
+        let proof = InteractionProof {
+            application_id: "1001".to_owned(),
+            public_key: "ab",
+            own_key: true,
+        };
+        let with = |fields: Value| {
+            let mut input = serde_json::to_value(&turn).unwrap();
+            let all = input.as_object_mut().unwrap();
+            all.extend(fields.as_object().unwrap().clone());
+            input
+        };
+
+        let worker = BeginWorkerTurn {
+            token_hash: &token_hash,
+            turn: &turn,
+        };
+        let interaction = BeginInteractionTurn {
+            proof: &proof,
+            turn: &turn,
+        };
+
+        assert_eq!(
+            serde_json::to_value(&worker).unwrap(),
+            with(json!({ "token_hash": token_hash }))
+        );
+        assert_eq!(
+            serde_json::to_value(&interaction).unwrap(),
+            with(json!({ "application_id": "1001", "public_key": "ab", "own_key": true }))
+        );
+    }
+
+    #[test]
+    fn the_owner_is_read_from_beside_either_outcome() {
+        let replayed = json!({ "outcome": "replayed", "owner_id": ID, "response": { "reply": "hello" } });
+        let started = json!({
+            "outcome": "started", "owner_id": ID, "turn_id": ID, "lease_id": ID,
+            "user_message": { "id": ID, "created_at": "2026-01-01T00:00:00Z" },
+            "conversation": { "kind": "outside", "id": ID },
+            "agent": { "id": ID, "name": "Atlas", "temperature": 0.5, "max_output_tokens": 100 },
+            "workspace": null,
+            "history": [{ "sender_kind": "outside", "sender_id": "323456789012345678", "content": "hi" }],
+            "author_name": null,
+            "rate_limit": { "limit": 30, "remaining": 29, "reset_seconds": 2.0 },
+        });
+
+        let replayed: OwnersTurn = serde_json::from_str(&replayed.to_string()).unwrap();
+        let started: OwnersTurn = serde_json::from_str(&started.to_string()).unwrap();
+
+        assert_eq!(replayed.owner_id.to_string(), ID);
+        assert!(matches!(replayed.begun, BegunTurn::Replayed { response } if response["reply"] == "hello"));
+        let BegunTurn::Started(turn) = started.begun else {
+            panic!("not a turn")
+        };
+        assert_eq!(
+            (turn.agent.max_output_tokens, turn.rate_limit.remaining),
+            (Some(100), 29)
+        );
+    }
 }

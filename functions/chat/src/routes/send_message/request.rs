@@ -10,6 +10,8 @@ use agentopia_platform::error::Kind;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::message::{self, AgentMessage, GuildMessage, is_snowflake, snowflake};
+
 /// The body of the request. Unknown fields are ignored, since old clients send some.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", expecting = "an object")]
@@ -28,6 +30,9 @@ pub(crate) struct SendMessageRequest {
     guild_id: Option<String>,
     /// The id of the Discord user who speaks.
     author_id: Option<String>,
+    /// What they are called in the guild.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    author_name: Option<String>,
 }
 
 /// What a request wants.
@@ -36,15 +41,6 @@ pub(crate) enum Wanted {
     Reply(AgentMessage),
     /// Only that the message is stored.
     Storage(ChannelMessage),
-}
-
-/// A message to an agent.
-pub(crate) struct AgentMessage {
-    pub(crate) text: MessageText,
-    pub(crate) agent_id: AgentId,
-    pub(crate) channel_id: Option<ChannelId>,
-    pub(crate) workspace_id: Option<WorkspaceId>,
-    pub(crate) outside: Option<OutsideConversation>,
 }
 
 /// A message to a channel.
@@ -62,9 +58,8 @@ enum Place {
 }
 
 impl SendMessageRequest {
-    /// Parses the fields, naming the first that is not what it must be.
+    /// Parses the fields as a user's, naming the first that is not what it must be.
     pub(crate) fn parse(&self) -> Result<Wanted, ApiError> {
-        let text = self.message.as_deref().map(MessageText::parse);
         let workspace = present(&self.workspace_id).map(|id| ("workspaceId", id));
         let workspace = workspace.or(present(&self.room_id).map(|id| ("roomId", id)));
         let workspace_id = workspace
@@ -72,10 +67,12 @@ impl SendMessageRequest {
             .transpose()?
             .map(WorkspaceId);
         let place = self.place()?;
+        let text = self.message.as_deref();
 
         let Some(agent) = present(&self.agent_id) else {
+            let required = "Message content and Channel ID are required.";
             let (Some(text), false) = (text, matches!(place, Place::Direct)) else {
-                return Err(missing("Message content and Channel ID are required."));
+                return Err(ApiError::new(Kind::Invalid, "missing_field", required));
             };
             let Place::Channel(channel_id) = place else {
                 return Err(ApiError::invalid_field(
@@ -83,19 +80,15 @@ impl SendMessageRequest {
                     "must be a UUID if no agent is asked",
                 ));
             };
-            let text = text.map_err(|error| invalid_message(error, "Message content and Channel ID are required."))?;
             return Ok(Wanted::Storage(ChannelMessage {
-                text,
+                text: message::text(Some(text), required)?,
                 channel_id,
                 workspace_id,
             }));
         };
 
         let agent_id = AgentId(parse_uuid("agentId", agent)?);
-        let required = "Message content is required.";
-        let text = text
-            .ok_or_else(|| missing(required))?
-            .map_err(|error| invalid_message(error, required))?;
+        let text = message::text(text, "Message content is required.")?;
         let (channel_id, outside) = match place {
             Place::Direct => (None, None),
             Place::Channel(id) => (Some(id), None),
@@ -110,6 +103,19 @@ impl SendMessageRequest {
         }))
     }
 
+    /// Parses the fields as those of a Discord worker, whose messages come from a guild's channels alone.
+    pub(crate) fn parse_from_worker(&self) -> Result<AgentMessage, ApiError> {
+        let message = GuildMessage {
+            text: self.message.as_deref(),
+            agent_id: self.agent_id.as_deref(),
+            channel_id: self.channel_id.as_deref(),
+            guild_id: self.guild_id.as_deref(),
+            author_id: self.author_id.as_deref(),
+            author_name: self.author_name.as_deref(),
+        };
+        message.parse()
+    }
+
     fn place(&self) -> Result<Place, ApiError> {
         let Some(channel) = present(&self.channel_id) else {
             return Ok(Place::Direct);
@@ -118,8 +124,9 @@ impl SendMessageRequest {
             return Ok(Place::Outside(OutsideConversation {
                 provider: "discord",
                 external_channel_id: channel.to_owned(),
-                external_guild_id: snowflake("guildId", &self.guild_id)?,
-                external_author_id: snowflake("authorId", &self.author_id)?,
+                external_guild_id: snowflake("guildId", self.guild_id.as_deref())?,
+                external_author_id: snowflake("authorId", self.author_id.as_deref())?,
+                author_name: message::author_name(self.author_name.as_deref())?,
             }));
         }
         match Uuid::from_str(channel) {
@@ -132,37 +139,12 @@ impl SendMessageRequest {
     }
 }
 
-/// An empty id is an absent one: forms send both.
 fn present(field: &Option<String>) -> Option<&str> {
-    field.as_deref().map(str::trim).filter(|value| !value.is_empty())
+    field.as_deref().and_then(message::present)
 }
 
 fn parse_uuid(field: &str, value: &str) -> Result<Uuid, ApiError> {
     Uuid::from_str(value).map_err(|_| ApiError::invalid_field(field, "is not a UUID"))
-}
-
-fn snowflake(field: &str, value: &Option<String>) -> Result<Option<String>, ApiError> {
-    match present(value) {
-        None => Ok(None),
-        Some(id) if is_snowflake(id) => Ok(Some(id.to_owned())),
-        Some(_) => Err(ApiError::invalid_field(field, "is not a Discord id")),
-    }
-}
-
-/// Discord's ids are 64-bit integers as text (<https://discord.com/developers/docs/reference#snowflakes>).
-fn is_snowflake(text: &str) -> bool {
-    (17..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn missing(message: &'static str) -> ApiError {
-    ApiError::new(Kind::Invalid, "missing_field", message)
-}
-
-fn invalid_message(error: agentopia_domain::chat::InvalidMessage, if_empty: &'static str) -> ApiError {
-    match error {
-        agentopia_domain::chat::InvalidMessage::Empty => missing(if_empty),
-        other => ApiError::invalid_field("message", other),
-    }
 }
 
 #[cfg(test)]
@@ -249,6 +231,50 @@ mod tests {
         assert_eq!(outside.external_guild_id.as_deref(), Some("223456789012345678"));
         assert_eq!(outside.external_author_id.as_deref(), Some("323456789012345678"));
         assert_eq!(message.channel_id, None);
+    }
+
+    #[test]
+    fn a_worker_speaks_in_a_guild_alone() {
+        let parse = |body: Value| {
+            let request: SendMessageRequest = serde_json::from_value(body).unwrap();
+            request
+                .parse_from_worker()
+                .map_err(|error| error.envelope("id")["field"].clone())
+        };
+
+        let message = parse(json!({
+            "agentId": ID, "message": "hi", "channelId": "123456789012345678", "guildId": "223456789012345678",
+            "authorId": "323456789012345678", "authorName": "Ada", "workspaceId": ID, "roomId": "x",
+        }));
+        let message = message.unwrap();
+        assert_eq!(message.outside.unwrap().author_name.as_deref(), Some("Ada"));
+        assert_eq!((message.channel_id, message.workspace_id), (None, None));
+
+        for (field, body) in [
+            (json!("agentId"), json!({ "message": "hi" })),
+            (Value::Null, json!({ "agentId": ID })),
+            (json!("channelId"), json!({ "agentId": ID, "message": "hi" })),
+            (
+                json!("channelId"),
+                json!({ "agentId": ID, "message": "hi", "channelId": ID }),
+            ),
+            (
+                json!("guildId"),
+                json!({ "agentId": ID, "message": "hi", "channelId": "123456789012345678" }),
+            ),
+        ] {
+            assert_eq!(parse(body.clone()).unwrap_err(), field, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_names_no_author_hashes_as_ever() {
+        let request: SendMessageRequest = serde_json::from_value(json!({ "message": "a", "agentId": "b" })).unwrap();
+
+        assert_eq!(
+            serde_json::to_string(&request).unwrap(),
+            r#"{"message":"a","agentId":"b","channelId":null,"workspaceId":null,"roomId":null,"guildId":null,"authorId":null}"#
+        );
     }
 
     #[test]
