@@ -10,28 +10,21 @@ use std::time::Duration;
 
 use agentopia_domain::retry::Failure;
 use agentopia_platform::RequestContext;
-use agentopia_platform::outbound::{self, Limits, OutboundError, OutboundResponse};
+use agentopia_platform::outbound::{self, Limits, OutboundError};
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use secrecy::ExposeSecret;
 use thiserror::Error;
 
+use crate::discord::AGENT;
+use crate::discord::message::{Message, cut};
+use crate::discord::refusal::Refusal;
+
+pub use crate::discord::PROVIDER;
+pub use crate::discord::message::CONTENT_MAX_CHARS;
 pub use address::{InvalidWebhookUrl, WebhookAddress};
 
-/// The name under which calls are logged.
-pub const PROVIDER: &str = "discord";
-
-/// The longest message, in Unicode code points (<https://github.com/discord/discord-api-docs/issues/1315>).
-pub const CONTENT_MAX_CHARS: usize = 2000;
-
 const BODY_MAX_BYTES: usize = 256 * 1024;
-
-/// Discord asks each client to name itself in this form (<https://discord.com/developers/docs/reference#user-agent>).
-const AGENT: &str = concat!(
-    "DiscordBot (https://github.com/agentopia, ",
-    env!("CARGO_PKG_VERSION"),
-    ")"
-);
 
 /// Discord's webhooks.
 #[derive(Clone, Debug)]
@@ -99,7 +92,7 @@ impl DiscordWebhooks {
         let response = outbound::send(context, PROVIDER, request, self.limits).await?;
 
         if !response.status.is_success() {
-            return Err(refusal(response).await);
+            return Err(wire::error(&Refusal::read(response).await));
         }
         let body = response.bytes(BODY_MAX_BYTES).await?;
         wire::delivered(&body)
@@ -107,8 +100,8 @@ impl DiscordWebhooks {
 
     fn request(&self, webhook: &WebhookAddress, content: &str) -> Result<http::Request<Bytes>, WebhookError> {
         let content = cut(content);
-        let body = serde_json::to_vec(&wire::Message::new(&content))
-            .map_err(|error| WebhookError::Refused(error.to_string()))?;
+        let body =
+            serde_json::to_vec(&Message::new(&content)).map_err(|error| WebhookError::Refused(error.to_string()))?;
         let (id, token) = (webhook.id(), webhook.token().expose_secret());
 
         http::Request::post(format!("{}/api/v10/webhooks/{id}/{token}?wait=true", self.origin))
@@ -155,43 +148,8 @@ impl From<OutboundError> for WebhookError {
     }
 }
 
-async fn refusal(response: OutboundResponse) -> WebhookError {
-    let status = response.status.as_u16();
-    let retry_after = retry_after(&response.headers);
-    let body = response.bytes(BODY_MAX_BYTES).await.unwrap_or_default();
-
-    wire::refusal(status, retry_after, &body)
-}
-
-/// `Retry-After` in seconds, which Discord rounds up.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<f64>().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
-/// The text, or as much of it as one message takes: up to the last line that fits, else the last word, and a mark that there was more.
-fn cut(text: &str) -> String {
-    const MARK: &str = "\n…";
-    if text.chars().count() <= CONTENT_MAX_CHARS {
-        return text.to_owned();
-    }
-
-    let kept: String = text.chars().take(CONTENT_MAX_CHARS - MARK.chars().count()).collect();
-    // A break in the first half would cost more than a word that is cut.
-    let late = |position: &usize| *position >= kept.len() / 2;
-    let end = kept
-        .rfind('\n')
-        .filter(late)
-        .or_else(|| kept.rfind(char::is_whitespace).filter(late))
-        .unwrap_or(kept.len());
-    let (kept, _) = kept.split_at(end);
-    format!("{}{MARK}", kept.trim_end())
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     const URL: &str =
@@ -244,29 +202,6 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_ends_with_a_line_or_a_word() {
-        let words = "word ".repeat(500);
-        let lines = format!("{}\n{}", "a".repeat(1500), "b ".repeat(400));
-        let one = "é".repeat(CONTENT_MAX_CHARS + 1);
-        let fits = "🎉".repeat(CONTENT_MAX_CHARS);
-
-        assert_eq!(cut(&words), format!("{}word\n…", "word ".repeat(398)));
-        assert_eq!(cut(&lines), format!("{}\n…", "a".repeat(1500)));
-        assert_eq!(cut(&one), format!("{}\n…", "é".repeat(CONTENT_MAX_CHARS - 2)));
-        assert_eq!(cut(&fits), fits);
-    }
-
-    #[test]
-    fn the_pause_may_be_a_fraction() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(retry_after(&headers), None);
-        for (value, expected) in [("65", Some(65_000)), ("0.5", Some(500)), ("-1", None), ("NaN", None)] {
-            headers.insert(RETRY_AFTER, value.parse().unwrap());
-            assert_eq!(retry_after(&headers), expected.map(Duration::from_millis), "{value}");
-        }
-    }
-
-    #[test]
     fn what_may_have_been_delivered_is_told_from_what_was_not() {
         let after = Some(Duration::from_secs(2));
         let transient = |retry_after| Failure::Transient { retry_after };
@@ -299,19 +234,6 @@ mod tests {
                 (is_ambiguous, failure),
                 "{error}"
             );
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_cut_text_fits_and_is_the_beginning_of_what_it_was(text in "([a-z ]|\n|é|🎉){1990,2100}") {
-            let cut = cut(&text);
-
-            prop_assert!(cut.chars().count() <= CONTENT_MAX_CHARS);
-            match cut.strip_suffix("\n…") {
-                Some(kept) => prop_assert!(text.starts_with(kept)),
-                None => prop_assert_eq!(cut, text),
-            }
         }
     }
 }

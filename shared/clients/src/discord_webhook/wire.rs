@@ -1,31 +1,10 @@
 //! The wire format (<https://discord.com/developers/docs/resources/webhook>), as far as it is used. Unknown fields are ignored.
 
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
+use agentopia_domain::discord::buckets::Reach;
+use serde::Deserialize;
 
 use super::{Delivered, WebhookError};
-
-#[derive(Debug, Serialize)]
-pub(super) struct Message<'a> {
-    content: &'a str,
-    allowed_mentions: AllowedMentions,
-}
-
-/// What of the text may notify somebody: nothing, as the list of kinds is empty.
-#[derive(Debug, Serialize)]
-struct AllowedMentions {
-    parse: [&'static str; 0],
-}
-
-impl<'a> Message<'a> {
-    pub(super) fn new(content: &'a str) -> Self {
-        Self {
-            content,
-            allowed_mentions: AllowedMentions { parse: [] },
-        }
-    }
-}
+use crate::discord::refusal::Refusal;
 
 #[derive(Debug, Deserialize)]
 struct CreatedMessage {
@@ -43,40 +22,20 @@ pub(super) fn delivered(body: &[u8]) -> Result<Delivered, WebhookError> {
     Ok(Delivered { message_id })
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct ErrorBody {
-    code: Option<i64>,
-    retry_after: Option<f64>,
-    global: Option<bool>,
-}
-
-/// What a response that is not a success means. Discord's text may repeat the message: only its code is kept.
+/// What a refusal means.
 ///
-/// That a webhook is gone for good is taken from an answer with one of Discord's codes alone: what stands before Discord answers with the same
-/// statuses for reasons that pass (it blocks the address that called), and code 0 says that the path is wrong.
-pub(super) fn refusal(status: u16, retry_after: Option<Duration>, body: &[u8]) -> WebhookError {
-    let error = serde_json::from_slice::<ErrorBody>(body).unwrap_or_default();
-    let named = match error.code {
-        Some(code) => format!("{status} {code}"),
-        None => format!("{status} no code"),
-    };
-
-    match status {
-        429 => {
-            let in_body = error
-                .retry_after
-                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-            WebhookError::RateLimited {
-                // The header is rounded up, so that it is the longer one of the two.
-                retry_after: retry_after.max(in_body),
-                global: error.global.unwrap_or(false),
-            }
-        }
-        401 | 403 | 404 if error.code.is_some_and(|code| code > 0) => WebhookError::Gone(named),
-        403 if error.code.is_none() => WebhookError::RateLimited {
-            retry_after,
-            global: true,
-        },
+/// That a webhook is gone for good is taken from an answer with one of Discord's codes alone: code 0 says that the path is wrong, and what answers
+/// without a code is not Discord.
+pub(super) fn error(refusal: &Refusal) -> WebhookError {
+    if let Some(reach) = refusal.limit {
+        return WebhookError::RateLimited {
+            retry_after: refusal.retry_after,
+            global: reach != Reach::Bucket,
+        };
+    }
+    let named = refusal.named();
+    match refusal.status {
+        401 | 403 | 404 if refusal.code.is_some_and(|code| code > 0) => WebhookError::Gone(named),
         408 | 504 => WebhookError::TimedOut,
         500..=599 => WebhookError::Failed(named),
         _ => WebhookError::Refused(named),
@@ -85,6 +44,10 @@ pub(super) fn refusal(status: u16, retry_after: Option<Duration>, body: &[u8]) -
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use http::HeaderMap;
+    use http::header::RETRY_AFTER;
     use proptest::prelude::*;
 
     use super::*;
@@ -132,7 +95,7 @@ mod tests {
                 429,
                 Some(3600),
                 "<html>error code: 1015</html>",
-                limited(3_600_000, false),
+                limited(3_600_000, true),
             ),
             (
                 429,
@@ -154,6 +117,15 @@ mod tests {
                 None,
                 r#"{"message":"Invalid Webhook Token","code":50027}"#,
                 WebhookError::Gone("401 50027".into()),
+            ),
+            (
+                403,
+                None,
+                r#"{"message":"internal network error","code":40333}"#,
+                WebhookError::RateLimited {
+                    retry_after: None,
+                    global: true,
+                },
             ),
             (403, None, r#"{"code":50013}"#, WebhookError::Gone("403 50013".into())),
             (
@@ -190,7 +162,11 @@ mod tests {
         ];
 
         for (status, header, body, expected) in cases {
-            let error = refusal(status, header.map(Duration::from_secs), body.as_bytes());
+            let headers: HeaderMap = header
+                .map(|seconds: u64| (RETRY_AFTER, seconds.into()))
+                .into_iter()
+                .collect();
+            let error = error(&Refusal::new(status, &headers, body.as_bytes()));
             assert_eq!(error, expected, "{status} {body}");
         }
     }
@@ -198,7 +174,7 @@ mod tests {
     proptest! {
         #[test]
         fn hostile_bodies_do_not_panic(status in 300_u16..600, body in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _either = (refusal(status, None, &body), delivered(&body));
+            let _either = (error(&Refusal::new(status, &HeaderMap::new(), &body)), delivered(&body));
         }
     }
 }
