@@ -9,6 +9,7 @@ pub mod discord;
 pub mod jwks;
 pub mod openai;
 pub mod toolbox_agents;
+pub mod worker_manager;
 
 mod answer;
 mod connection;
@@ -19,3 +20,4 @@ pub use discord::{DiscordOptions, DiscordWorld};
 pub use jwks::JwksWorld;
 pub use openai::{OpenAiOptions, OpenAiWorld};
 pub use toolbox_agents::{ToolboxAgentsOptions, ToolboxAgentsWorld};
+pub use worker_manager::{WorkerManagerOptions, WorkerManagerWorld};
