@@ -12,7 +12,7 @@ use agentopia_stack::worlds::discord::Webhook;
 use agentopia_stack::worlds::toolbox_agents::{Pace, Plays};
 use agentopia_stack::worlds::{
     DigitalOceanOptions, DigitalOceanWorld, DiscordOptions, DiscordWorld, JwksWorld, OpenAiOptions, OpenAiWorld,
-    ToolboxAgentsOptions, ToolboxAgentsWorld,
+    ToolboxAgentsOptions, ToolboxAgentsWorld, WorkerManagerOptions, WorkerManagerWorld,
 };
 use agentopia_stack::{Postgres, PostgresOptions, Quiet, StackError, migrate};
 use http::Method;
@@ -37,6 +37,9 @@ pub const KEYRING: &str = "tests-2026:Y2FuYXJ5LW9mLXRoZS1rZXktdGhhdC1zZWFscy1pdC
 
 /// The token by which the functions ask for machines: the same.
 const DIGITALOCEAN_TOKEN: &str = "dop_v1_canary-of-the-machines";
+
+/// The token by which the functions ask for bots' workers: the same.
+const WORKER_MANAGER_TOKEN: &str = "canary-of-the-worker-manager";
 
 /// What the token of every webhook begins with: the same.
 const WEBHOOK_TOKENS: &str = "canary-of-a-webhook-";
@@ -65,6 +68,7 @@ pub(crate) struct Base {
     digitalocean: DigitalOceanWorld,
     toolbox_agents: ToolboxAgentsWorld,
     discord: DiscordWorld,
+    worker_manager: WorkerManagerWorld,
     operators_webhook: Webhook,
     /// The server ends with this; a process of its own ends it should we not come to it.
     postgres: Mutex<Postgres>,
@@ -168,6 +172,8 @@ impl Stack {
             .set("digitalocean_token", DIGITALOCEAN_TOKEN)
             .set("discord_origin", base.discord.origin())
             .set("alert_webhook_url", &base.operators_webhook.url)
+            .set("worker_manager_url", base.worker_manager.url())
+            .set("worker_manager_token", WORKER_MANAGER_TOKEN)
             // Nothing is waited for in tests.
             .set("alerts_settle_seconds", "0");
         for (name, value) in options.settings {
@@ -229,6 +235,12 @@ impl Stack {
         &self.base.discord
     }
 
+    /// The manager of bots' workers, and the workers.
+    #[must_use]
+    pub fn worker_manager(&self) -> &WorkerManagerWorld {
+        &self.base.worker_manager
+    }
+
     /// The operator's webhook, to which alerts go that no owner takes.
     #[must_use]
     pub fn operators_webhook(&self) -> &Webhook {
@@ -264,7 +276,7 @@ impl Stack {
 
     /// The texts that must not be in any log.
     #[must_use]
-    pub fn secrets(&self) -> [&str; 7] {
+    pub fn secrets(&self) -> [&str; 8] {
         let password = self.base.functions_url.split([':', '@']).nth(2).unwrap();
         let (_, key) = KEYRING.split_once(':').unwrap();
         [
@@ -274,6 +286,7 @@ impl Stack {
             SERVICE_TOKEN,
             key,
             DIGITALOCEAN_TOKEN,
+            WORKER_MANAGER_TOKEN,
             WEBHOOK_TOKENS,
         ]
     }
@@ -375,6 +388,10 @@ impl Base {
             token_prefix: WEBHOOK_TOKENS.to_owned(),
             ..DiscordOptions::default()
         });
+        let worker_manager = WorkerManagerWorld::start(WorkerManagerOptions {
+            token: WORKER_MANAGER_TOKEN.to_owned(),
+            ..WorkerManagerOptions::default()
+        });
         let (digitalocean, discord) = (digitalocean.await.unwrap(), discord.await.unwrap());
         let toolbox_agents = ToolboxAgentsOptions {
             pace: Pace::Every(REPORT_EVERY),
@@ -390,6 +407,7 @@ impl Base {
             digitalocean,
             operators_webhook: discord.create_webhook().unwrap(),
             discord,
+            worker_manager: worker_manager.await.unwrap(),
             functions_url: postgres.functions_url(),
             postgres: Mutex::new(postgres),
         }
