@@ -176,8 +176,7 @@ enum Authority<'a> {
     Interaction(&'a SecretString),
 }
 
-/// A request, and what it draws on.
-#[derive(Debug)]
+/// A request, and what it draws on. It has no `Debug`: the address of a call for an interaction is a secret.
 struct Call {
     route: Route,
     request: http::Request<Bytes>,
@@ -345,17 +344,7 @@ impl Discord {
         content: &str,
         nonce: &str,
     ) -> Result<(), DiscordError> {
-        let channel_id = snowflake("channel", channel_id)?;
-        let content = message::cut(content);
-        let path = format!("channels/{channel_id}/messages");
-        let call = self.call(
-            Method::POST,
-            "POST /channels/{channel_id}/messages",
-            channel_id,
-            &path,
-            Authority::Bot(bot),
-            Some(json(&message::Message::new(&content).once(nonce))?),
-        )?;
+        let call = self.channel_message(bot, channel_id, content, nonce)?;
         self.make(context, call).await
     }
 
@@ -371,16 +360,7 @@ impl Discord {
         token: &SecretString,
         ephemeral: bool,
     ) -> Result<(), DiscordError> {
-        let interaction_id = snowflake("interaction", interaction_id)?;
-        let path = format!("interactions/{interaction_id}/{}/callback", segment(token)?);
-        let call = self.call(
-            Method::POST,
-            "POST /interactions/{interaction_id}/{token}/callback",
-            interaction_id,
-            &path,
-            Authority::Interaction(token),
-            Some(json(&wire::Deferral::new(ephemeral))?),
-        )?;
+        let call = self.deferral(interaction_id, token, ephemeral)?;
         self.make(context, call).await
     }
 
@@ -396,16 +376,7 @@ impl Discord {
         token: &SecretString,
         part: &MessagePart<'_>,
     ) -> Result<(), DiscordError> {
-        let application_id = snowflake("application", application_id)?;
-        let path = format!("webhooks/{application_id}/{}/messages/@original", segment(token)?);
-        let call = self.call(
-            Method::PATCH,
-            "PATCH /webhooks/{application_id}/{token}/messages/@original",
-            application_id,
-            &path,
-            Authority::Interaction(token),
-            Some(edit(part)?),
-        )?;
+        let call = self.edit(application_id, token, part)?;
         self.make(context, call).await
     }
 
@@ -422,18 +393,74 @@ impl Discord {
         content: &str,
         ephemeral: bool,
     ) -> Result<(), DiscordError> {
+        let call = self.further_message(application_id, token, content, ephemeral)?;
+        self.make(context, call).await
+    }
+
+    fn channel_message(
+        &self,
+        bot: &SecretString,
+        channel_id: &str,
+        content: &str,
+        nonce: &str,
+    ) -> Result<Call, DiscordError> {
+        let channel_id = snowflake("channel", channel_id)?;
+        let content = message::cut(content);
+        let path = format!("channels/{channel_id}/messages");
+        self.call(
+            Method::POST,
+            "POST /channels/{channel_id}/messages",
+            channel_id,
+            &path,
+            Authority::Bot(bot),
+            Some(json(&message::Message::new(&content).once(nonce))?),
+        )
+    }
+
+    fn deferral(&self, interaction_id: &str, token: &SecretString, ephemeral: bool) -> Result<Call, DiscordError> {
+        let interaction_id = snowflake("interaction", interaction_id)?;
+        let path = format!("interactions/{interaction_id}/{}/callback", segment(token)?);
+        self.call(
+            Method::POST,
+            "POST /interactions/{interaction_id}/{token}/callback",
+            interaction_id,
+            &path,
+            Authority::Interaction(token),
+            Some(json(&wire::Deferral::new(ephemeral))?),
+        )
+    }
+
+    fn edit(&self, application_id: &str, token: &SecretString, part: &MessagePart<'_>) -> Result<Call, DiscordError> {
+        let application_id = snowflake("application", application_id)?;
+        let path = format!("webhooks/{application_id}/{}/messages/@original", segment(token)?);
+        self.call(
+            Method::PATCH,
+            "PATCH /webhooks/{application_id}/{token}/messages/@original",
+            application_id,
+            &path,
+            Authority::Interaction(token),
+            Some(edit_body(part)?),
+        )
+    }
+
+    fn further_message(
+        &self,
+        application_id: &str,
+        token: &SecretString,
+        content: &str,
+        ephemeral: bool,
+    ) -> Result<Call, DiscordError> {
         let application_id = snowflake("application", application_id)?;
         let content = message::cut(content);
         let path = format!("webhooks/{application_id}/{}", segment(token)?);
-        let call = self.call(
+        self.call(
             Method::POST,
             "POST /webhooks/{application_id}/{token}",
             application_id,
             &path,
             Authority::Interaction(token),
             Some(json(&message::Message::new(&content).ephemeral(ephemeral))?),
-        )?;
-        self.make(context, call).await
+        )
     }
 
     /// A call below `/api/v10/`. Its `resource` is what heads the path and has limits of its own.
@@ -564,7 +591,7 @@ fn json(body: &impl Serialize) -> Result<Body, DiscordError> {
 }
 
 /// The body of an edit: JSON, or, with a file, a form with that JSON and the file in it.
-fn edit(part: &MessagePart<'_>) -> Result<Body, DiscordError> {
+fn edit_body(part: &MessagePart<'_>) -> Result<Body, DiscordError> {
     let content = message::cut(part.content);
     let names: Vec<&str> = part.file.iter().map(|file| file.name).collect();
     let body = json(&message::Message::new(&content).with_files(&names))?;
@@ -599,4 +626,294 @@ fn segment(token: &SecretString) -> Result<String, DiscordError> {
     is_segment
         .then(|| form_urlencoded::byte_serialize(token.as_bytes()).collect())
         .ok_or_else(|| DiscordError::Unsendable("the interaction's token is none".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    const APPLICATION: &str = "816437322781949970";
+    const INTERACTION: &str = "846462639134605312";
+
+    fn client() -> Discord {
+        Discord {
+            origin: "https://discord.example".to_owned(),
+            limits: Limits {
+                connect: Duration::from_secs(1),
+                first_byte: Duration::from_secs(1),
+                between_bytes: Duration::from_secs(1),
+            },
+        }
+    }
+
+    fn secret(text: &str) -> SecretString {
+        SecretString::from(text)
+    }
+
+    /// A request, as it goes over the wire, as far as it is text.
+    fn shown(call: Result<Call, DiscordError>) -> String {
+        let (head, body) = call.map(|call| call.request.into_parts()).unwrap();
+        let header = |name| head.headers.get(name).map_or("-", |value| value.to_str().unwrap());
+        format!(
+            "{} {}\n{} {}\n{}",
+            head.method,
+            head.uri,
+            header(AUTHORIZATION),
+            header(CONTENT_TYPE),
+            std::str::from_utf8(&body).unwrap()
+        )
+    }
+
+    #[test]
+    fn an_interaction_is_deferred_by_its_callback() {
+        let deferral = |ephemeral| client().deferral(INTERACTION, &secret("aW50_Zx-9="), ephemeral);
+
+        assert_snapshot!(shown(deferral(false)), @r#"
+        POST https://discord.example/api/v10/interactions/846462639134605312/aW50_Zx-9%3D/callback
+        - application/json
+        {"type":5}
+        "#);
+        assert_snapshot!(shown(deferral(true)), @r#"
+        POST https://discord.example/api/v10/interactions/846462639134605312/aW50_Zx-9%3D/callback
+        - application/json
+        {"type":5,"data":{"flags":64}}
+        "#);
+    }
+
+    #[test]
+    fn an_edit_leaves_the_message_with_what_it_names_and_nothing_else() {
+        let part = MessagePart {
+            content: "It is @everyone's",
+            file: None,
+        };
+
+        assert_snapshot!(shown(client().edit(APPLICATION, &secret("aW50"), &part)), @r#"
+        PATCH https://discord.example/api/v10/webhooks/816437322781949970/aW50/messages/@original
+        - application/json
+        {"content":"It is @everyone's","allowed_mentions":{"parse":[]},"attachments":[]}
+        "#);
+    }
+
+    #[test]
+    fn a_file_goes_in_a_form() {
+        let part = MessagePart {
+            content: "Its beginning",
+            file: Some(File {
+                name: "answer.txt",
+                text: "All of it: \u{1f389}\r\n--agentopia-0\r\n",
+            }),
+        };
+
+        let call = client().edit(APPLICATION, &secret("aW50"), &part);
+
+        let shown = shown(call);
+        let (_, boundary) = shown.lines().nth(1).unwrap().split_once("boundary=").unwrap();
+        assert_eq!(shown.matches(boundary).count(), 4);
+        assert_snapshot!(shown.replace(boundary, "[boundary]"), @r#"
+        PATCH https://discord.example/api/v10/webhooks/816437322781949970/aW50/messages/@original
+        - multipart/form-data; boundary=[boundary]
+        --[boundary]
+        Content-Disposition: form-data; name="payload_json"
+        Content-Type: application/json
+
+        {"content":"Its beginning","allowed_mentions":{"parse":[]},"attachments":[{"id":0,"filename":"answer.txt"}]}
+        --[boundary]
+        Content-Disposition: form-data; name="files[0]"; filename="answer.txt"
+        Content-Type: text/plain; charset=utf-8
+
+        All of it: 🎉
+        --agentopia-0
+
+        --[boundary]--
+        "#);
+    }
+
+    #[test]
+    fn a_file_that_no_guild_takes_is_refused() {
+        let text = "a".repeat(FILE_MAX_BYTES + 1);
+        let part = |text| MessagePart {
+            content: "Its beginning",
+            file: Some(File {
+                name: "answer.txt",
+                text,
+            }),
+        };
+
+        assert!(matches!(edit_body(&part(&text)), Err(DiscordError::Refused(_))));
+        assert!(edit_body(&part(&text[1..])).is_ok());
+    }
+
+    #[test]
+    fn further_messages_may_be_for_one_reader() {
+        let further = |ephemeral| client().further_message(APPLICATION, &secret("aW50"), "And more", ephemeral);
+
+        assert_snapshot!(shown(further(false)), @r#"
+        POST https://discord.example/api/v10/webhooks/816437322781949970/aW50
+        - application/json
+        {"content":"And more","allowed_mentions":{"parse":[]}}
+        "#);
+        assert_snapshot!(shown(further(true)), @r#"
+        POST https://discord.example/api/v10/webhooks/816437322781949970/aW50
+        - application/json
+        {"content":"And more","allowed_mentions":{"parse":[]},"flags":64}
+        "#);
+    }
+
+    #[test]
+    fn a_message_of_the_bot_is_taken_once() {
+        let call = client().channel_message(&secret("MTk4.Cl2F"), "41771983423143937", "Too late", INTERACTION);
+
+        assert_snapshot!(shown(call), @r#"
+        POST https://discord.example/api/v10/channels/41771983423143937/messages
+        Bot MTk4.Cl2F application/json
+        {"content":"Too late","allowed_mentions":{"parse":[]},"nonce":"846462639134605312","enforce_nonce":true}
+        "#);
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        let text = "word ".repeat(1000);
+        let part = MessagePart {
+            content: &text,
+            file: None,
+        };
+        let token = secret("aW50");
+
+        for call in [
+            client().edit(APPLICATION, &token, &part),
+            client().further_message(APPLICATION, &token, &text, true),
+            client().channel_message(&token, APPLICATION, &text, "1"),
+        ] {
+            let body = call.map(|call| call.request.into_body()).unwrap();
+            let message: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(message["content"], message::cut(&text));
+        }
+    }
+
+    #[test]
+    fn ids_and_tokens_do_not_lead_elsewhere() {
+        let token = secret("aW50");
+        for id in ["", "1/..", "@me", "123456789012345678901", "-1", "１"] {
+            let calls = [
+                client().deferral(id, &token, false),
+                client().further_message(id, &token, "hello", false),
+                client().channel_message(&token, id, "hello", "1"),
+            ];
+            for call in calls {
+                assert!(matches!(call.err(), Some(DiscordError::Unsendable(_))), "{id}");
+            }
+        }
+        for (token, expected) in [
+            ("a/../b?c#d", Some("a%2F..%2Fb%3Fc%23d")),
+            ("a\r\nb", Some("a%0D%0Ab")),
+            ("..", None),
+            ("", None),
+        ] {
+            let segment = segment(&secret(token)).ok();
+            assert_eq!(segment.as_deref(), expected, "{token}");
+        }
+    }
+
+    #[test]
+    fn no_token_is_shown() {
+        let broken = Discord {
+            origin: "https://discord example".to_owned(),
+            ..client()
+        };
+        let errors = [
+            broken.deferral(INTERACTION, &secret("canary"), false).err().unwrap(),
+            client()
+                .channel_message(&secret("canary\n"), "1", "hello", "1")
+                .err()
+                .unwrap(),
+            client().deferral("canary", &secret("canary"), false).err().unwrap(),
+            segment(&secret(&format!(".canary{}", "a".repeat(2000)))).err().unwrap(),
+        ];
+
+        for error in errors {
+            assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
+        }
+        let call = client().channel_message(&secret("canary"), "1", "hello", "1");
+        assert!(!format!("{:?}", call.map(|call| call.request).unwrap()).contains("canary"));
+    }
+
+    #[test]
+    fn what_may_have_been_done_and_what_counts_against_us_is_told() {
+        let transient = |retry_after| Failure::Transient { retry_after };
+        let after = Some(Duration::from_secs(2));
+        let limited = |shared, held_back| DiscordError::RateLimited {
+            retry_after: after,
+            global: false,
+            shared,
+            held_back,
+        };
+        let cases = [
+            (limited(false, false), false, transient(after), true),
+            (limited(true, false), false, transient(after), false),
+            (limited(false, true), false, transient(after), false),
+            (
+                DiscordError::Unauthorized("401 0".into()),
+                false,
+                Failure::Permanent,
+                true,
+            ),
+            (
+                DiscordError::Forbidden("403 50001".into()),
+                false,
+                Failure::Permanent,
+                true,
+            ),
+            (DiscordError::AlreadyAcknowledged, false, Failure::Permanent, false),
+            (DiscordError::UnknownInteraction, false, Failure::Permanent, false),
+            (
+                DiscordError::UnknownWebhook("401 50027".into()),
+                false,
+                Failure::Permanent,
+                true,
+            ),
+            (DiscordError::UnknownMessage, false, Failure::Permanent, false),
+            (
+                DiscordError::NotFound("404 10004".into()),
+                false,
+                Failure::Permanent,
+                false,
+            ),
+            (
+                DiscordError::Refused("400 50035".into()),
+                false,
+                Failure::Permanent,
+                false,
+            ),
+            (
+                DiscordError::Malformed("it is not a user".into()),
+                true,
+                Failure::Permanent,
+                false,
+            ),
+            (DiscordError::Failed("500 0".into()), true, transient(None), false),
+            (OutboundError::TimedOut.into(), true, transient(None), false),
+            (
+                OutboundError::Broken("reset".into()).into(),
+                true,
+                transient(None),
+                false,
+            ),
+            (
+                OutboundError::Denied("host".into()).into(),
+                false,
+                transient(None),
+                false,
+            ),
+        ];
+
+        for (error, is_ambiguous, failure, is_invalid) in cases {
+            assert_eq!(
+                (error.is_ambiguous(), error.failure(), error.is_invalid_request()),
+                (is_ambiguous, failure, is_invalid),
+                "{error}"
+            );
+        }
+    }
 }

@@ -71,3 +71,100 @@ fn now() -> Duration {
 fn buckets() -> MutexGuard<'static, Buckets> {
     BUCKETS.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use agentopia_domain::discord::buckets::Reach;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn the_headers_of_a_bucket_are_read() {
+        let all = [
+            ("x-ratelimit-limit", "5"),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", "1470173023.123"),
+            ("x-ratelimit-reset-after", "64.57"),
+            ("x-ratelimit-bucket", "abcd1234"),
+        ];
+        let expected = Seen {
+            bucket: Some("abcd1234".to_owned()),
+            remaining: 0,
+            reset_after: Duration::from_millis(64_570),
+        };
+
+        assert_eq!(seen(&headers(&all)), Some(expected));
+        for (name, value) in [
+            ("x-ratelimit-remaining", "-1"),
+            ("x-ratelimit-remaining", ""),
+            ("x-ratelimit-reset-after", "NaN"),
+            ("x-ratelimit-reset-after", "-1"),
+            ("x-ratelimit-reset-after", "1e300"),
+        ] {
+            let mut headers = headers(&all);
+            headers.insert(name, value.parse().unwrap());
+            assert_eq!(seen(&headers), None, "{name}: {value}");
+        }
+        assert_eq!(seen(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_call_is_held_back_for_its_token_and_resource_alone() {
+        let (token, other) = (SecretString::from("one of this test"), SecretString::from("another"));
+        let call = "GET /of/this/test";
+        let drained = route(call, &token, "1");
+
+        take(drained).unwrap();
+        note(
+            drained,
+            &headers(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset-after", "60")]),
+        );
+
+        let Err(DiscordError::RateLimited {
+            retry_after: Some(retry_after),
+            global: false,
+            shared: false,
+            held_back: true,
+        }) = take(drained)
+        else {
+            panic!("it was let through");
+        };
+        assert!(retry_after <= Duration::from_secs(60) && retry_after > Duration::from_secs(30));
+        assert_eq!(take(route(call, &token, "2")), Ok(()));
+        assert_eq!(take(route(call, &other, "1")), Ok(()));
+    }
+
+    #[test]
+    fn a_refusal_holds_back_as_far_as_it_reaches() {
+        let token = SecretString::from("one more of this test");
+        let refusal = |status, limit| Refusal {
+            status,
+            code: None,
+            retry_after: Some(Duration::from_secs(60)),
+            limit,
+            shared: false,
+        };
+        let (bucket, elsewhere) = (route("GET /a", &token, ""), route("GET /b", &token, ""));
+
+        refuse(bucket, &refusal(500, None));
+        assert_eq!(take(bucket), Ok(()));
+        refuse(bucket, &refusal(429, Some(Reach::Bucket)));
+        assert!(matches!(
+            take(bucket),
+            Err(DiscordError::RateLimited { global: false, .. })
+        ));
+        assert_eq!(take(elsewhere), Ok(()));
+        refuse(bucket, &refusal(429, Some(Reach::Caller)));
+        assert!(matches!(
+            take(elsewhere),
+            Err(DiscordError::RateLimited { global: true, .. })
+        ));
+    }
+}

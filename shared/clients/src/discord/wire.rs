@@ -187,3 +187,202 @@ impl From<GuildObject> for Guild {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderMap;
+    use insta::{assert_json_snapshot, assert_snapshot};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_application_is_read_with_or_without_its_bot() {
+        let key = "1e0a356058d627ca38a5c8c9648818061d49e49bd9da9e3ab17d98ad4d6bc2f8";
+        let with = format!(
+            r#"{{"id":"172150183260323840","name":"Baba O-Riley","icon":null,"description":"Test","bot_public":true,"verify_key":"{key}",
+            "bot":{{"id":"172150183260323840","username":"Baba","discriminator":"0000","avatar":null,"bot":true}}}}"#
+        );
+        let without = format!(r#"{{"id":"172150183260323840","name":"Baba O-Riley","verify_key":"{key}"}}"#);
+
+        let read = application(with.as_bytes()).unwrap();
+        assert_eq!(
+            (read.id.as_str(), read.name.as_str()),
+            ("172150183260323840", "Baba O-Riley")
+        );
+        assert_eq!(read.verify_key, key);
+        let bot = BotUser {
+            id: "172150183260323840".to_owned(),
+            username: "Baba".to_owned(),
+        };
+        assert_eq!(read.bot.as_ref(), Some(&bot));
+        assert_eq!(application(without.as_bytes()).unwrap().bot, None);
+        assert_eq!(
+            user(br#"{"id":"172150183260323840","username":"Baba","mfa_enabled":true}"#),
+            Ok(bot)
+        );
+    }
+
+    #[test]
+    fn guilds_are_read_with_where_the_next_page_begins() {
+        let body = br#"[{"id":"80351110224678912","name":"1337 Krew","owner":true,"permissions":"36953089","features":["NEWS"]},
+            {"id":"9","name":"small","permissions":null}]"#;
+
+        let page = guilds(body).unwrap();
+
+        assert_eq!(page.last, 80_351_110_224_678_912);
+        let read: Vec<_> = page
+            .guilds
+            .iter()
+            .map(|guild| (&*guild.id, &*guild.name, guild.permissions.as_deref()))
+            .collect();
+        assert_eq!(
+            read,
+            [
+                ("80351110224678912", "1337 Krew", Some("36953089")),
+                ("9", "small", None)
+            ]
+        );
+    }
+
+    #[test]
+    fn text_channels_are_told_from_others_and_are_little() {
+        let body = br#"[
+            {"id":"1","type":4,"name":"Text","position":0,"permission_overwrites":[]},
+            {"id":"2","type":0,"name":"general","position":6,"parent_id":"1","topic":"24/7","nsfw":true,"permission_overwrites":[{"id":"3"}]},
+            {"id":"4","type":2,"name":"voice","position":7,"bitrate":64000},
+            {"id":"5","type":0,"name":"alone","position":8,"parent_id":null}]"#;
+
+        assert_json_snapshot!(text_channels(body).unwrap(), @r#"
+        [
+          {
+            "id": "2",
+            "name": "general",
+            "parent_id": "1",
+            "position": 6,
+            "type": 0
+          },
+          {
+            "id": "5",
+            "name": "alone",
+            "parent_id": null,
+            "position": 8,
+            "type": 0
+          }
+        ]
+        "#);
+    }
+
+    #[test]
+    fn what_is_not_what_the_api_says_is_malformed_and_not_repeated() {
+        let body = br#"[{"canary":1}, 2]"#;
+
+        let errors = [
+            application(body).err().unwrap(),
+            user(body).err().unwrap(),
+            guilds(body).err().unwrap(),
+            guilds(br#"[{"id":"canary","name":""}]"#).err().unwrap(),
+            text_channels(body).err().unwrap(),
+            objects(body).err().unwrap(),
+        ];
+
+        assert_snapshot!(errors.map(|error| error.to_string()).join("\n"), @"
+        Discord's answer is malformed: it is not an application
+        Discord's answer is malformed: it is not a user
+        Discord's answer is malformed: it is not a list of guilds
+        Discord's answer is malformed: a guild's id is no number
+        Discord's answer is malformed: it is not a list of channels
+        Discord's answer is malformed: it is not a list of objects
+        ");
+    }
+
+    #[test]
+    fn refusals_are_told_apart() {
+        let limited = |seconds: Option<u64>, global| DiscordError::RateLimited {
+            retry_after: seconds.map(Duration::from_secs),
+            global,
+            shared: false,
+            held_back: false,
+        };
+        let cases = [
+            (
+                400,
+                r#"{"message":"Interaction has already been acknowledged.","code":40060}"#,
+                DiscordError::AlreadyAcknowledged,
+            ),
+            (
+                404,
+                r#"{"message":"Unknown interaction","code":10062}"#,
+                DiscordError::UnknownInteraction,
+            ),
+            (
+                404,
+                r#"{"message":"Unknown Webhook","code":10015}"#,
+                DiscordError::UnknownWebhook("404 10015".into()),
+            ),
+            (
+                401,
+                r#"{"message":"Invalid Webhook Token","code":50027}"#,
+                DiscordError::UnknownWebhook("401 50027".into()),
+            ),
+            (
+                404,
+                r#"{"message":"Unknown Message","code":10008}"#,
+                DiscordError::UnknownMessage,
+            ),
+            (
+                404,
+                r#"{"message":"Unknown Guild","code":10004}"#,
+                DiscordError::NotFound("404 10004".into()),
+            ),
+            (
+                404,
+                r#"{"message":"404: Not Found","code":0}"#,
+                DiscordError::NotFound("404 0".into()),
+            ),
+            (
+                401,
+                r#"{"message":"401: Unauthorized","code":0}"#,
+                DiscordError::Unauthorized("401 0".into()),
+            ),
+            (
+                403,
+                r#"{"message":"Missing Access","code":50001}"#,
+                DiscordError::Forbidden("403 50001".into()),
+            ),
+            (403, "<html>banned</html>", limited(None, true)),
+            (429, r#"{"retry_after":2.0,"global":false}"#, limited(Some(2), false)),
+            (429, r#"{"retry_after":2.0,"global":true}"#, limited(Some(2), true)),
+            (
+                400,
+                r#"{"message":"Invalid Form Body","code":50035}"#,
+                DiscordError::Refused("400 50035".into()),
+            ),
+            (413, "", DiscordError::Refused("413 no code".into())),
+            (302, "", DiscordError::Refused("302 no code".into())),
+            (408, "", DiscordError::TimedOut),
+            (504, "", DiscordError::TimedOut),
+            (
+                500,
+                r#"{"message":"500: Internal Server Error","code":0}"#,
+                DiscordError::Failed("500 0".into()),
+            ),
+            // What failed on Discord's side may have been done, whatever the code.
+            (502, r#"{"code":10062}"#, DiscordError::Failed("502 10062".into())),
+        ];
+
+        for (status, body, expected) in cases {
+            let refusal = Refusal::new(status, &HeaderMap::new(), body.as_bytes());
+            assert_eq!(error(&refusal), expected, "{status} {body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bodies_do_not_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _any = (application(&body), user(&body), guilds(&body), text_channels(&body), objects(&body));
+        }
+    }
+}

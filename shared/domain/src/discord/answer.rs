@@ -53,3 +53,142 @@ pub fn whole_as_file(text: &str) -> AnswerPlan {
         file: Some(text.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lines(count: usize) -> String {
+        let line = |number| format!("Line {number} of an answer that goes on and on.");
+        (1..=count).map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn an_answer_is_as_many_messages_as_it_takes() {
+        assert_eq!(
+            plan("Hello!"),
+            AnswerPlan {
+                parts: vec!["Hello!".to_owned()],
+                file: None
+            }
+        );
+        let long = plan(&lines(150));
+        assert_eq!((long.parts.len(), long.file), (4, None));
+    }
+
+    #[test]
+    fn what_is_longer_than_four_messages_is_a_file() {
+        let text = lines(250);
+
+        let AnswerPlan { parts, file } = plan(&text);
+
+        assert_eq!(file.as_deref(), Some(text.as_str()));
+        let [part] = parts.as_slice() else {
+            panic!("{} parts", parts.len());
+        };
+        let end: Vec<&str> = part.lines().rev().take(5).collect();
+        assert_snapshot!(end.into_iter().rev().collect::<Vec<_>>().join("\n"), @"
+        Line 45 of an answer that goes on and on.
+        Line 46 of an answer that goes on and on.
+        …
+
+        *The whole answer is in the attached file.*
+        ");
+    }
+
+    #[test]
+    fn a_block_that_is_cut_is_closed() {
+        let text = format!("```rust\n{}\n```", lines(250));
+
+        let part = plan(&text).parts.concat();
+
+        assert!(
+            part.ends_with("\n```\n…\n\n*The whole answer is in the attached file.*"),
+            "{part}"
+        );
+    }
+
+    #[test]
+    fn a_short_answer_is_a_file_too_if_it_has_to_be() {
+        let plan = whole_as_file("Hello!\n");
+
+        assert_snapshot!(plan.parts.join("\n=====\n"), @"
+        Hello!
+
+        *The whole answer is in the attached file.*
+        ");
+        assert_eq!(plan.file.as_deref(), Some("Hello!\n"));
+    }
+
+    #[test]
+    fn there_is_something_to_say_where_the_answer_is_empty() {
+        for text in ["", " \n\t\n"] {
+            for plan in [plan(text), whole_as_file(text)] {
+                assert_eq!(plan.parts, [EMPTY], "{text:?}");
+                assert_eq!(plan.file, None, "{text:?}");
+            }
+        }
+    }
+
+    fn words(text: &str) -> String {
+        text.chars().filter(|character| !character.is_whitespace()).collect()
+    }
+
+    fn check_sendable(plan: &AnswerPlan) -> Result<(), TestCaseError> {
+        prop_assert!(
+            (1..=PARTS_MAX).contains(&plan.parts.len()),
+            "{} parts",
+            plan.parts.len()
+        );
+        for part in &plan.parts {
+            prop_assert!(
+                part.chars().count() <= MESSAGE_MAX_CHARS && !part.trim().is_empty(),
+                "{part}"
+            );
+        }
+        Ok(())
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        let line = prop_oneof![
+            "[a-z ]{0,200}",
+            "\\PC{0,80}",
+            "[é🎉]{0,2500}",
+            Just("```".to_owned()),
+            Just("~~~python".to_owned()),
+            Just(String::new())
+        ];
+        prop::collection::vec(line, 0..80).prop_map(|lines| lines.join("\n"))
+    }
+
+    proptest! {
+        #[test]
+        fn every_answer_can_be_sent(text in text()) {
+            for plan in [plan(&text), whole_as_file(&text)] {
+                check_sendable(&plan)?;
+                // A file goes with one message, as only the first one can be sent again.
+                prop_assert!(plan.file.is_none() || plan.parts.len() == 1);
+                prop_assert!(plan.file.is_none_or(|file| file == text));
+            }
+            prop_assert_eq!(whole_as_file(&text).file.is_none(), text.trim().is_empty());
+        }
+
+        #[test]
+        fn plain_answers_lose_white_space_alone(text in "([a-zé]{1,30}[ \n]{1,2}){1,900}") {
+            let AnswerPlan { parts, file } = plan(&text);
+
+            match file {
+                None => prop_assert_eq!(words(&parts.concat()), words(&text)),
+                Some(_) => {
+                    let beginning = parts.concat();
+                    let beginning = beginning.strip_suffix(ATTACHED).unwrap().strip_suffix(CUT).unwrap();
+                    prop_assert!(words(&text).starts_with(&words(beginning)));
+                    prop_assert!(beginning.chars().count() > MESSAGE_MAX_CHARS / 2);
+                }
+            }
+        }
+    }
+}

@@ -186,3 +186,208 @@ fn make_room<K: Clone + Ord, V>(kept: &mut BTreeMap<K, V>, ends_at: impl Fn(&V) 
         kept.remove(&key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GUILDS: Route = Route {
+        call: "GET /users/@me/guilds",
+        caller: 1,
+        resource: 0,
+    };
+    const EDIT: Route = Route {
+        call: "PATCH /webhooks/{application_id}/{token}/messages/@original",
+        caller: 2,
+        resource: 7,
+    };
+    const FOLLOW_UP: Route = Route {
+        call: "POST /webhooks/{application_id}/{token}",
+        ..EDIT
+    };
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn seen(bucket: Option<&str>, remaining: u32, reset_after: u64) -> Seen {
+        Seen {
+            bucket: bucket.map(str::to_owned),
+            remaining,
+            reset_after: seconds(reset_after),
+        }
+    }
+
+    fn held(retry_after: u64, reach: Reach) -> Result<(), Held> {
+        Err(Held {
+            retry_after: seconds(retry_after),
+            reach,
+        })
+    }
+
+    #[test]
+    fn an_empty_bucket_holds_its_calls_back_until_it_is_full() {
+        let mut buckets = Buckets::new();
+        assert_eq!(buckets.take(GUILDS, seconds(0)), Ok(()));
+
+        buckets.note(GUILDS, seen(None, 0, 5), seconds(10));
+
+        assert_eq!(buckets.take(GUILDS, seconds(10)), held(5, Reach::Bucket));
+        assert_eq!(buckets.take(GUILDS, seconds(14)), held(1, Reach::Bucket));
+        assert_eq!(buckets.take(GUILDS, seconds(15)), Ok(()));
+        assert_eq!(buckets.take(GUILDS, seconds(15)), Ok(()));
+    }
+
+    #[test]
+    fn calls_that_are_under_way_are_counted() {
+        let mut buckets = Buckets::new();
+
+        buckets.note(GUILDS, seen(None, 2, 5), seconds(0));
+
+        assert_eq!(buckets.take(GUILDS, seconds(1)), Ok(()));
+        assert_eq!(buckets.take(GUILDS, seconds(1)), Ok(()));
+        assert_eq!(buckets.take(GUILDS, seconds(1)), held(4, Reach::Bucket));
+    }
+
+    #[test]
+    fn calls_share_the_bucket_that_discord_names() {
+        let mut buckets = Buckets::new();
+        buckets.note(EDIT, seen(Some("abcd"), 3, 5), seconds(0));
+        buckets.note(FOLLOW_UP, seen(Some("abcd"), 0, 5), seconds(0));
+
+        assert_eq!(buckets.take(EDIT, seconds(1)), held(4, Reach::Bucket));
+        let (of_another, elsewhere) = (Route { caller: 3, ..EDIT }, Route { resource: 8, ..EDIT });
+        assert_eq!(buckets.take(of_another, seconds(1)), Ok(()));
+        assert_eq!(buckets.take(elsewhere, seconds(1)), Ok(()));
+    }
+
+    #[test]
+    fn a_bucket_that_gets_a_name_is_not_remembered_under_two() {
+        let mut buckets = Buckets::new();
+        buckets.note(EDIT, seen(None, 0, 60), seconds(0));
+
+        buckets.note(EDIT, seen(Some("abcd"), 4, 5), seconds(1));
+
+        assert_eq!(buckets.take(EDIT, seconds(1)), Ok(()));
+        assert_eq!(buckets.windows.len(), 1);
+    }
+
+    #[test]
+    fn a_refusal_holds_back_as_far_as_it_reaches() {
+        let mut buckets = Buckets::new();
+        buckets.refuse(EDIT, Reach::Bucket, seconds(3), seconds(0));
+        assert_eq!(buckets.take(EDIT, seconds(1)), held(2, Reach::Bucket));
+        assert_eq!(buckets.take(FOLLOW_UP, seconds(1)), Ok(()));
+
+        buckets.refuse(EDIT, Reach::Caller, seconds(5), seconds(0));
+        assert_eq!(buckets.take(EDIT, seconds(1)), held(4, Reach::Caller));
+        assert_eq!(buckets.take(FOLLOW_UP, seconds(1)), held(4, Reach::Caller));
+        assert_eq!(buckets.take(GUILDS, seconds(1)), Ok(()));
+
+        buckets.refuse(EDIT, Reach::Everyone, seconds(4), seconds(0));
+        assert_eq!(buckets.take(GUILDS, seconds(1)), held(3, Reach::Everyone));
+        assert_eq!(buckets.take(GUILDS, seconds(4)), Ok(()));
+        assert_eq!(buckets.take(EDIT, seconds(4)), held(1, Reach::Caller));
+        assert_eq!(buckets.take(EDIT, seconds(5)), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_held_back_for_days() {
+        let mut buckets = Buckets::new();
+        buckets.note(EDIT, seen(None, 0, u64::MAX), seconds(1));
+        buckets.refuse(GUILDS, Reach::Everyone, Duration::MAX, seconds(1));
+
+        assert_eq!(buckets.take(EDIT, seconds(1)), held(3600, Reach::Bucket));
+        assert_eq!(buckets.take(GUILDS, seconds(3601)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_what_matters_longest_is_kept() {
+        let mut buckets = Buckets::new();
+        let guild = |resource| Route {
+            call: "GET /guilds/{guild_id}/channels",
+            caller: resource,
+            resource,
+        };
+
+        for resource in 0..5000 {
+            buckets.note(
+                guild(resource),
+                seen(Some("abcd"), 0, 3000 - resource % 2500),
+                seconds(1),
+            );
+            buckets.refuse(guild(resource), Reach::Caller, seconds(5), seconds(1));
+        }
+
+        assert_eq!(
+            (buckets.windows.len(), buckets.callers.len()),
+            (BUCKETS_MAX, BUCKETS_MAX)
+        );
+        assert_eq!(buckets.names.len(), 1);
+        assert_eq!(buckets.take(guild(0), seconds(7)), held(2994, Reach::Bucket));
+        assert_eq!(buckets.take(guild(2400), seconds(7)), Ok(()));
+        buckets.note(guild(1), seen(None, 1, 1), seconds(10_000));
+        assert_eq!(buckets.windows.len(), 1);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Event {
+        Take,
+        Note(Seen),
+        Refuse(Reach, Duration),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let duration = (0_u64..10_000).prop_map(Duration::from_millis);
+        let reach = prop_oneof![Just(Reach::Bucket), Just(Reach::Caller), Just(Reach::Everyone)];
+        let bucket = prop::option::of("[a-c]");
+        prop_oneof![
+            Just(Event::Take),
+            (bucket, 0_u32..4, duration.clone()).prop_map(|(bucket, remaining, reset_after)| Event::Note(Seen {
+                bucket,
+                remaining,
+                reset_after
+            })),
+            (reach, duration).prop_map(|(reach, duration)| Event::Refuse(reach, duration)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_waits_as_told_is_let_through(
+            events in prop::collection::vec((0_u64..3, 0_u64..2000, event()), 0..60),
+            asked in 0_u64..3,
+        ) {
+            let mut buckets = Buckets::new();
+            let route = |resource| Route { resource, caller: resource / 2, ..EDIT };
+            let mut now = Duration::ZERO;
+            for (resource, later, event) in events {
+                now += Duration::from_millis(later);
+                match event {
+                    Event::Take => _ = buckets.take(route(resource), now),
+                    Event::Note(seen) => buckets.note(route(resource), seen, now),
+                    Event::Refuse(reach, retry_after) => buckets.refuse(route(resource), reach, retry_after, now),
+                }
+            }
+
+            if let Err(held) = buckets.take(route(asked), now) {
+                prop_assert!(!held.retry_after.is_zero() && held.retry_after <= Duration::from_secs(10));
+                let early = now + held.retry_after - Duration::from_nanos(1);
+                prop_assert!(buckets.take(route(asked), early).is_err());
+                prop_assert_eq!(buckets.take(route(asked), now + held.retry_after), Ok(()));
+            }
+        }
+
+        #[test]
+        fn no_more_calls_go_than_a_bucket_takes(remaining in 0_u32..20, tries in 0_usize..40) {
+            let mut buckets = Buckets::new();
+            buckets.note(EDIT, seen(Some("abcd"), remaining, 5), seconds(0));
+
+            let let_through = (0..tries).filter(|_| buckets.take(EDIT, seconds(1)).is_ok()).count();
+
+            prop_assert_eq!(let_through, tries.min(usize::try_from(remaining).unwrap()));
+        }
+    }
+}
