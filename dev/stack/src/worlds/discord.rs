@@ -388,14 +388,13 @@ impl DiscordWorld {
     ) -> Result<Outcome, StackError> {
         self.discord().interactions.begin(interaction.id);
         let started = Instant::now();
-        let over = async {
-            loop {
+        let is_over = |hangs_up| match self.acknowledged(interaction.id) {
+            Some(_) => hangs_up,
+            None => started.elapsed() > PATIENCE,
+        };
+        let over = async |hangs_up| {
+            while !is_over(hangs_up) {
                 tokio::time::sleep(LOOK_EVERY).await;
-                match self.acknowledged(interaction.id) {
-                    Some(_) if hangs_up => return,
-                    None if started.elapsed() > PATIENCE => return,
-                    _ => {}
-                }
             }
         };
         let answer = tokio::select! {
@@ -406,10 +405,14 @@ impl DiscordWorld {
                     None
                 }
             },
-            () = over => None,
+            () = over(hangs_up) => None,
         };
         if let Some(answer) = &answer {
             self.discord().take_inline(interaction.id, answer);
+        }
+        // Without an answer, or after one that says that there was another, that may still come.
+        if answer.as_ref().is_none_or(|answer| answer.status == 202) {
+            over(true).await;
         }
         Ok(Outcome {
             acknowledged: self.acknowledged(interaction.id),

@@ -240,24 +240,21 @@ impl Interactions {
     pub(super) fn take_inline(&mut self, id: u64, message_id: u64, delivered: &Delivered) -> Option<String> {
         let stored = self.by_id.get_mut(&id)?;
         let answer = (delivered.status == 200).then_some(&delivered.body);
+        let is_closed = delivered.status == 202 && delivered.is_empty;
+        let what = format!("{} {}", delivered.status, delivered.body);
         if let Some(acknowledged) = stored.acknowledged {
             let is_repeated = answer.is_some_and(|answer| {
                 stored.inline.as_ref() == Some(answer)
                     || (acknowledged.kind, answer.get("type")) == (5, Some(&json!(5)))
             });
-            let is_closed = delivered.status == 202 && delivered.is_empty;
-            let what = format!("{} {}", delivered.status, delivered.body);
             return (!is_closed && !is_repeated)
                 .then(|| format!("an interaction that has its first answer is answered with {what}"));
         }
-        if stored.elapsed() > PATIENCE {
+        if stored.elapsed() > PATIENCE || is_closed || delivered.status >= 400 {
             return None;
         }
         let Some(Value::Object(body)) = answer else {
-            return Some(format!(
-                "an interaction without a first answer is answered with {} {}",
-                delivered.status, delivered.body
-            ));
+            return Some(format!("an interaction is answered with {what}"));
         };
         stored.inline = Some(delivered.body.clone());
         match stored.acknowledge(Way::Inline, message_id, body) {

@@ -240,15 +240,15 @@ impl Discord {
     ) -> Handled {
         let subjects = subject.interaction.into_iter().chain([subject.application]);
         let fault = (!is_late).then(|| self.faults.strike(subjects, subject.call)).flatten();
-        let mut is_done = false;
         let before = fault.and_then(Handled::before);
-        if let Some(Handled::Later(_)) = before {
-            return before.unwrap_or(Handled::Later(Duration::ZERO));
+        if let Some(Handled::Later(delay)) = before {
+            return Handled::Later(delay);
         }
         let excess = before
             .is_none()
             .then(|| self.limits.count(subject.application, subject.call, subject.resource))
             .flatten();
+        let mut is_done = false;
         let handled = if let Some(before) = before {
             before
         } else if let Some(excess) = excess {
