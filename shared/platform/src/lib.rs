@@ -19,7 +19,6 @@ pub mod sealing;
 pub mod serve;
 pub mod settings;
 pub mod sse;
-pub mod unwritten;
 
 pub use context::RequestContext;
 pub use error::ApiError;

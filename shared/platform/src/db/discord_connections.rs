@@ -55,6 +55,8 @@ pub struct Connection {
     pub application_id: String,
     /// The key under which Discord signs the application's interactions, in lower-case hexadecimal.
     pub public_key: String,
+    /// Whether its token is stored.
+    pub has_bot_token: bool,
     /// What its owner wants its worker to do.
     pub desired_status: DesiredStatus,
     /// What its worker is seen doing.
@@ -68,6 +70,10 @@ pub struct NamedGuild {
     pub guild_id: String,
     /// Whether the agent may be used there.
     pub is_enabled: bool,
+    /// In which channels; `None` for all.
+    pub allowed_channel_ids: Option<Vec<String>>,
+    /// After how many minutes without a question the worker ends, as it is told there; 0 for never.
+    pub inactivity_timeout_minutes: i32,
 }
 
 #[derive(Serialize)]
@@ -288,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_document_is_passed_on_as_it_was_written() {
-        let text = r#"{"connection":{"application_id": "1", "public_key": "ab", "desired_status": "active", "worker_status": "bad_intents", "later": 0.10},"guilds":[]}"#;
+        let text = r#"{"connection":{"application_id": "1", "public_key": "ab", "has_bot_token": false, "desired_status": "active", "worker_status": "bad_intents", "later": 0.10},"guilds":[]}"#;
 
         let state: DiscordState = serde_json::from_str(text).unwrap();
 

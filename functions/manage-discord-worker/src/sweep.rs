@@ -1,0 +1,112 @@
+//! The sweep: workers' due jobs done, and what the worker manager runs compared with what is wanted.
+//!
+//! Everything it does is written under a lease, so that it may run twice at once, die anywhere, and be repeated. It begins nothing when its
+//! time is over; the next sweep does.
+
+mod unwanted;
+mod worker;
+
+use std::time::Duration;
+
+use agentopia_domain::retry::{Failure, RetryPolicy};
+use agentopia_platform::db::jobs::{self, Job, Settlement};
+use agentopia_platform::{ApiError, RequestContext, random, serve};
+use futures::{StreamExt, stream};
+use serde::Serialize;
+
+use crate::app::App;
+
+/// A worker's next step.
+const WORKER: &str = "discord_worker";
+const WORKERS_PER_SWEEP: u32 = 20;
+/// How long a job may take until another may take it over: longer than its calls together may.
+const LEASE: Duration = Duration::from_secs(120);
+/// What is at work at once.
+const AT_ONCE: usize = 4;
+/// Nothing is begun later than this.
+const BEGIN_WITHIN: Duration = Duration::from_secs(15);
+
+/// Pauses after failures: doubled from ten seconds up to ten minutes.
+const PATIENCE: RetryPolicy = RetryPolicy {
+    retries: u32::MAX,
+    base: Duration::from_secs(10),
+    longest_pause: Duration::from_secs(600),
+};
+
+/// What a sweep did.
+#[derive(Debug, Serialize)]
+pub(crate) struct Swept {
+    /// Workers whose job went a step.
+    workers: usize,
+    /// Workers that ran and that nobody wanted.
+    unwanted: usize,
+}
+
+/// Sweeps once.
+pub(crate) async fn sweep(app: &App, context: &RequestContext) -> Result<Swept, ApiError> {
+    let jobs = jobs::claim_jobs(&app.db, context, &[WORKER], WORKERS_PER_SWEEP, LEASE).await?;
+    let workers = jobs.len();
+
+    // Side by side: each waits for the manager as long as it must.
+    let ((), unwanted) = futures::join!(run_all(app, context, jobs), unwanted::stop(app, context));
+
+    Ok(Swept { workers, unwanted })
+}
+
+async fn run_all(app: &App, context: &RequestContext, jobs: Vec<Job>) {
+    stream::iter(jobs)
+        .for_each_concurrent(AT_ONCE, |job| run(app, context, job))
+        .await;
+}
+
+/// Does a job. What fails is in the log, and the job is taken up again when its lease runs out.
+async fn run(app: &App, context: &RequestContext, job: Job) {
+    let result = if context.elapsed() > BEGIN_WITHIN {
+        let later = Settlement::Untouched(Duration::ZERO);
+        jobs::settle_job(&app.db, context, &job, &later).await.map(|_| ())
+    } else {
+        worker::work(app, context, &job).await
+    };
+    serve::log_best_effort(context, "job_not_done", result);
+}
+
+/// The pause before a job that has failed `attempts` times before is tried again.
+fn pause(attempts: u32, failure: Failure) -> Duration {
+    // Half of it is certain: a job is never tried again at once.
+    let jitter = 0.5 + random::fraction() / 2.0;
+    let asked = match failure {
+        Failure::Transient { retry_after } => retry_after,
+        Failure::Permanent => Some(PATIENCE.longest_pause),
+    };
+    asked.unwrap_or_else(|| {
+        PATIENCE
+            .pause(
+                Failure::Transient { retry_after: None },
+                attempts,
+                Duration::MAX,
+                jitter,
+            )
+            .unwrap_or(PATIENCE.longest_pause)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_follow_what_was_asked() {
+        let transient = |retry_after| Failure::Transient { retry_after };
+
+        for (attempts, least, most) in [(0, 5, 10), (3, 40, 80), (40, 300, 600)] {
+            let pause = pause(attempts, transient(None)).as_secs_f64();
+            assert!(
+                (f64::from(least)..=f64::from(most)).contains(&pause),
+                "{attempts}: {pause}"
+            );
+        }
+        let hour = Duration::from_secs(3600);
+        assert_eq!(pause(0, transient(Some(hour))), hour);
+        assert_eq!(pause(0, Failure::Permanent), Duration::from_secs(600));
+    }
+}
