@@ -1,13 +1,17 @@
-//! The keys that seal credentials: a new one seals, old ones open, and `reseal` moves what is stored from one to the other.
+//! The keys that seal credentials and other secrets: a new one seals, old ones open, and `reseal` moves what is stored from one to the other.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use agentopia_domain::ids::{AgentId, UserId};
+use agentopia_domain::secrets::{BotTokenContext, Keyring, NONCE_BYTES};
 use agentopia_stack::reseal::Report;
 use agentopia_stack::{Progress, Quiet, reseal};
-use agentopia_tests::{Stack, StackOptions};
+use agentopia_tests::{Agent, Stack, StackOptions};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use insta::assert_snapshot;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -158,4 +162,62 @@ async fn the_addresses_of_alerts_are_sealed_anew_too() {
         .await;
     assert_eq!(swept.json()["alerts"], 1, "{swept}");
     assert_eq!(before.discord().messages(webhook.id).len(), 1);
+}
+
+#[tokio::test]
+async fn the_tokens_of_bots_are_sealed_anew_and_still_found() {
+    let stack = Stack::of_its_own(options(OLD)).await;
+    let both = format!("{NEW},{OLD}");
+    let (old, new) = (Keyring::parse(OLD).unwrap(), Keyring::parse(NEW).unwrap());
+    let owner = stack.user().await;
+    let (agent, other) = (owner.agent("Atlas").await, owner.agent("Borea").await);
+    let context = |agent: &Agent| BotTokenContext {
+        user_id: UserId(owner.id),
+        agent_id: AgentId(agent.id),
+    };
+    let sealed = old.seal(&context(&agent), b"bot token", [7; NONCE_BYTES]).unwrap();
+    // The second was moved to another agent, and does not open.
+    for (number, (agent, token)) in [(&agent, "bot token"), (&other, "another")].into_iter().enumerate() {
+        let statement = "INSERT INTO public.agent_discord_connections (
+                user_id, agent_id, discord_app_id, discord_public_key, bot_token_sealed, bot_token_key_id,
+                bot_token_fingerprint
+            )
+            VALUES ($1, $2, $3, repeat('ab', 32), $4, 'old', $5)";
+        let fingerprint = old.fingerprints(token.as_bytes()).remove(0);
+        let values: agentopia_tests::Parameters<'_> = &[
+            &owner.id,
+            &agent.id,
+            &format!("12345678901234567{number}"),
+            &sealed,
+            &fingerprint.as_slice(),
+        ];
+        assert_eq!(stack.db().execute(statement, values).await, 1);
+    }
+
+    let url = stack.functions_database_url();
+    let first = reseal(url, &both, 1, &Quiet).await.unwrap();
+    let second = reseal(url, &both, 1, &Quiet).await.unwrap();
+
+    assert_eq!((first.resealed, first.changed_meanwhile), (1, 0));
+    assert_eq!((second.resealed, second.changed_meanwhile), (0, 0));
+    let kinds: Vec<_> = first.unopenable.iter().map(|row| row.kind).collect();
+    assert_eq!(kinds, ["bot token"]);
+    let rows = "SELECT jsonb_build_object(
+            'sealed', bot_token_sealed, 'key', bot_token_key_id, 'fingerprint', encode(bot_token_fingerprint, 'base64')
+        )
+        FROM public.agent_discord_connections WHERE agent_id = $1";
+    let moved: Value = stack.db().scalar(rows, &[&agent.id]).await;
+    let left: Value = stack.db().scalar(rows, &[&other.id]).await;
+    let opened = new.open(&context(&agent), moved["sealed"].as_str().unwrap()).unwrap();
+    assert_eq!(opened.as_bytes(), b"bot token");
+    assert_eq!(moved["key"], "new");
+    assert_eq!(
+        moved["fingerprint"],
+        STANDARD.encode(new.fingerprints(b"bot token").remove(0))
+    );
+    assert_eq!((&left["sealed"], &left["key"]), (&json!(sealed), &json!("old")));
+    assert_eq!(
+        left["fingerprint"],
+        STANDARD.encode(old.fingerprints(b"another").remove(0))
+    );
 }

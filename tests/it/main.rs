@@ -13,6 +13,7 @@ mod chat_logs;
 mod chat_messages;
 mod chat_model_faults;
 mod chat_outages;
+mod chat_outside;
 mod chat_prompts;
 mod chat_refusals;
 mod chat_routes;

@@ -8,13 +8,15 @@
 use std::fmt;
 
 use agentopia_domain::ids::{AgentId, CredentialId, ToolbeltItemId, UserId};
-use agentopia_domain::secrets::{AlertWebhookContext, Belonging, Keyring, NONCE_BYTES, SealContext};
-use serde::Deserialize;
+use agentopia_domain::secrets::{
+    AlertWebhookContext, Belonging, BotTokenContext, Keyring, NONCE_BYTES, Opened, SealContext,
+};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::secrets::random_bytes;
+use crate::secrets::{hex, random_bytes};
 use crate::{Progress, StackError, database};
 
 /// How many rows are read and stored at once, unless it is said.
@@ -26,13 +28,13 @@ struct Kind {
     name: &'static str,
     /// Lists rows: `{"key_id", "after", "limit"}` to `{"rows": [{"id", "sealed", …}]}`.
     list: &'static str,
-    /// Stores them: `{"key_id", "rows": [{"id", "from", "to"}]}` to `{"resealed"}`.
+    /// Stores them: `{"key_id", "rows": [{"id", "from", "to"}]}` to `{"resealed"}`; a row has its `fingerprint` beside, if the kind's have one.
     store: &'static str,
     /// Opens the secret of a listed row and seals it for the same row.
-    anew: fn(&Keyring, &Row, [u8; NONCE_BYTES]) -> Result<String, String>,
+    anew: fn(&Keyring, &Row, [u8; NONCE_BYTES]) -> Result<Anew, String>,
 }
 
-const KINDS: [Kind; 2] = [
+const KINDS: [Kind; 3] = [
     Kind {
         name: "credential",
         list: "list_credentials_to_reseal",
@@ -45,6 +47,12 @@ const KINDS: [Kind; 2] = [
         store: "reseal_alert_destinations",
         anew: alert_webhook_anew,
     },
+    Kind {
+        name: "bot token",
+        list: "list_bot_tokens_to_reseal",
+        store: "reseal_bot_tokens",
+        anew: bot_token_anew,
+    },
 ];
 
 /// A row that is sealed under another key.
@@ -55,6 +63,25 @@ struct Row {
     /// Whose it is and what it is for: what the kind's rows have beside.
     #[serde(flatten)]
     belongs_to: Map<String, Value>,
+}
+
+/// What a row holds under the newest key.
+#[derive(Serialize)]
+struct Anew {
+    #[serde(rename = "to")]
+    sealed: String,
+    /// In hexadecimal; only of what is found by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<String>,
+}
+
+/// A row, what it was read with, and what it is to hold.
+#[derive(Serialize)]
+struct Change<'a> {
+    id: Uuid,
+    from: &'a str,
+    #[serde(flatten)]
+    anew: Anew,
 }
 
 /// What a run did.
@@ -135,7 +162,11 @@ async fn reseal_kind(
         let mut changes = Vec::new();
         for row in &rows {
             match (kind.anew)(keyring, row, random_bytes()?) {
-                Ok(sealed) => changes.push(json!({ "id": row.id, "from": row.sealed, "to": sealed })),
+                Ok(anew) => changes.push(Change {
+                    id: row.id,
+                    from: &row.sealed,
+                    anew,
+                }),
                 Err(cause) => report.unopenable.push(Unopenable {
                     kind: kind.name,
                     id: row.id,
@@ -170,30 +201,65 @@ struct CredentialBelongsTo {
     item_id: ToolbeltItemId,
 }
 
-fn credential_anew(keyring: &Keyring, row: &Row, nonce: [u8; NONCE_BYTES]) -> Result<String, String> {
-    let belongs_to = Value::Object(row.belongs_to.clone());
-    let belongs_to: CredentialBelongsTo = serde_json::from_value(belongs_to).map_err(|error| error.to_string())?;
+/// Through which agent a bot speaks, and whose that is.
+#[derive(Deserialize)]
+struct BotTokenBelongsTo {
+    user_id: UserId,
+    agent_id: AgentId,
+}
+
+fn credential_anew(keyring: &Keyring, row: &Row, nonce: [u8; NONCE_BYTES]) -> Result<Anew, String> {
+    let belongs_to: CredentialBelongsTo = row.belongs_to()?;
     let context = SealContext {
         user_id: belongs_to.user_id,
         agent_id: belongs_to.agent_id,
         item_id: belongs_to.item_id,
         credential_id: CredentialId(row.id),
     };
-    anew(keyring, &context, row, nonce)
+    anew(keyring, &context, &row.open(keyring, &context)?, nonce)
 }
 
-fn alert_webhook_anew(keyring: &Keyring, row: &Row, nonce: [u8; NONCE_BYTES]) -> Result<String, String> {
+fn alert_webhook_anew(keyring: &Keyring, row: &Row, nonce: [u8; NONCE_BYTES]) -> Result<Anew, String> {
     let context = AlertWebhookContext {
         user_id: UserId(row.id),
     };
-    anew(keyring, &context, row, nonce)
+    anew(keyring, &context, &row.open(keyring, &context)?, nonce)
 }
 
-fn anew(keyring: &Keyring, context: &impl Belonging, row: &Row, nonce: [u8; NONCE_BYTES]) -> Result<String, String> {
-    let opened = keyring.open(context, &row.sealed).map_err(|error| error.to_string())?;
-    keyring
-        .seal(context, opened.as_bytes(), nonce)
-        .map_err(|error| error.to_string())
+fn bot_token_anew(keyring: &Keyring, row: &Row, nonce: [u8; NONCE_BYTES]) -> Result<Anew, String> {
+    let BotTokenBelongsTo { user_id, agent_id } = row.belongs_to()?;
+    let context = BotTokenContext { user_id, agent_id };
+    let opened = row.open(keyring, &context)?;
+    // Under the key that seals: the first.
+    let fingerprints = keyring.fingerprints(opened.as_bytes());
+    Ok(Anew {
+        fingerprint: fingerprints.first().map(|fingerprint| hex(fingerprint)),
+        ..anew(keyring, &context, &opened, nonce)?
+    })
+}
+
+impl Row {
+    fn belongs_to<T: for<'de> Deserialize<'de>>(&self) -> Result<T, String> {
+        let belongs_to = Value::Object(self.belongs_to.clone());
+        serde_json::from_value(belongs_to).map_err(|error| error.to_string())
+    }
+
+    fn open(&self, keyring: &Keyring, context: &impl Belonging) -> Result<Opened, String> {
+        keyring.open(context, &self.sealed).map_err(|error| error.to_string())
+    }
+}
+
+fn anew(
+    keyring: &Keyring,
+    context: &impl Belonging,
+    opened: &Opened,
+    nonce: [u8; NONCE_BYTES],
+) -> Result<Anew, String> {
+    let sealed = keyring.seal(context, opened.as_bytes(), nonce);
+    Ok(Anew {
+        sealed: sealed.map_err(|error| error.to_string())?,
+        fingerprint: None,
+    })
 }
 
 /// Calls an operation as the functions do.
