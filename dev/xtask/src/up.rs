@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::terminal::Terminal;
 use crate::{database, reseal, token};
 
+mod discord;
 mod machines;
 
 const OPENAI: &str = "https://api.openai.com/v1";
@@ -50,6 +51,7 @@ pub(crate) async fn up(port: u16, data: PathBuf, demo: bool) -> anyhow::Result<(
 struct Running {
     postgres: Postgres,
     openai: Option<OpenAiWorld>,
+    discord: discord::StandIns,
     machines: Option<machines::StandIns>,
     application: Application,
 }
@@ -59,7 +61,7 @@ impl Running {
         add_wasm_target(&Terminal).await?;
         build(Target::Application, &Terminal).await?;
 
-        let mut options = PostgresOptions::new(data);
+        let mut options = PostgresOptions::new(data.clone());
         options.database_url = database::given_database_url();
         options.functions_database_url = database::given_functions_url();
         let mut postgres = Postgres::start(options, &Terminal).await?;
@@ -88,7 +90,8 @@ impl Running {
             supabase_tokens(&mut settings);
         }
         let openai = model_provider(&mut settings).await?;
-        let machines = machines::provider(&mut settings).await?;
+        let mut discord = discord::provider(&mut settings).await?;
+        let machines = machines::provider(&mut settings, discord.discord()).await?;
 
         Terminal.step("components: starting");
         let mut options = ApplicationOptions::new(settings);
@@ -98,9 +101,11 @@ impl Running {
             Terminal.step("schedule: not running, since Spin has no cron trigger: spin plugins install trigger-cron");
         }
         let application = Application::start(options).await?;
+        discord.open(application.url(), &data).await?;
         Ok(Self {
             postgres,
             openai,
+            discord,
             machines,
             application,
         })
@@ -134,6 +139,7 @@ impl Running {
         if let Some(machines) = &self.machines {
             machines.introduce();
         }
+        self.discord.introduce(url);
         println!(
             "More tokens: cargo xtask token <email>. The database: psql \"$(cargo xtask database-url)\". Ctrl-C stops everything."
         );
@@ -149,6 +155,7 @@ impl Running {
         if let Some(machines) = self.machines {
             machines.stop().await;
         }
+        self.discord.stop().await;
         self.postgres.stop().await?;
         Ok(())
     }
