@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use agentopia_domain::discord::commands;
 use agentopia_stack::worlds::discord::{Application, Bot, Call, ChannelKind, Fault};
 use agentopia_stack::worlds::{DiscordOptions, DiscordWorld};
 use insta::assert_snapshot;
@@ -208,6 +209,23 @@ async fn commands_are_overwritten_and_shown() {
     403 {"code":20012,"message":"You are not authorized to perform this action on this application"}
     "#);
     assert_eq!(json!(setting.world.commands(setting.application.id)), full);
+}
+
+#[tokio::test]
+async fn what_the_application_registers_is_taken_as_it_is() {
+    let setting = Setting::new().await;
+    let path = format!("applications/{}/commands", setting.application.id);
+    setting.world.enable_activity(setting.application.id);
+    let before = setting.world.commands(setting.application.id);
+    let wanted = commands::to_register(&before);
+
+    let put = setting.call(Method::PUT, &path, Some(&json!(wanted))).await;
+
+    assert_eq!(shown(put).await.split_once(' ').unwrap().0, "200");
+    let registered = setting.world.commands(setting.application.id);
+    assert_eq!(registered.len(), wanted.len());
+    assert!(commands::differ(&before, &wanted) && !commands::differ(&registered, &wanted));
+    assert_eq!(setting.world.complaints(), Vec::<String>::new());
 }
 
 #[tokio::test]

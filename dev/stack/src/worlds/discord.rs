@@ -212,6 +212,12 @@ impl DiscordWorld {
             .map_err(|refusal| StackError::Failed(refusal.complaint()))
     }
 
+    /// Lets an application have an Activity, and with it a command that opens that.
+    pub fn enable_activity(&self, application: u64) {
+        let discord = &mut *self.discord();
+        discord.commands.add_entry_point(application, &mut discord.ids);
+    }
+
     /// Makes a guild, with a text channel and without bots.
     pub fn create_guild(&self, name: &str) -> Guild {
         let discord = &mut *self.discord();

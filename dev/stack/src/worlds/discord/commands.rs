@@ -14,6 +14,9 @@ use crate::worlds::answer::Answer;
 /// The kinds of commands: slash commands, and those of a user's or a message's menu; with how many of each there may be.
 const KINDS: [(u64, usize); 3] = [(1, 100), (2, 15), (3, 15)];
 
+/// The kind of the command that opens an application's Activity.
+const ENTRY_POINT: u64 = 4;
+
 /// How long a command is in all: the names, descriptions and values in it.
 const COMMAND_MAX_CHARS: usize = 8000;
 const NAME_MAX_CHARS: usize = 32;
@@ -42,6 +45,28 @@ pub(super) struct Commands {
 impl Commands {
     pub(super) fn list(&self, application: u64) -> Vec<Value> {
         self.by_application.get(&application).cloned().unwrap_or_default()
+    }
+
+    /// Adds the command that Discord makes for an application with an Activity.
+    pub(super) fn add_entry_point(&mut self, application: u64, ids: &mut Ids) {
+        let (id, version) = (ids.snowflake(), ids.snowflake());
+        let launch = json!({
+            "id": id.to_string(),
+            "application_id": application.to_string(),
+            "version": version.to_string(),
+            "type": ENTRY_POINT,
+            "name": "launch",
+            "name_localizations": null,
+            "description": "",
+            "description_localizations": null,
+            "default_member_permissions": null,
+            "dm_permission": true,
+            "contexts": null,
+            "integration_types": [0, 1],
+            "nsfw": false,
+            "handler": 2,
+        });
+        self.by_application.entry(application).or_default().push(launch);
     }
 
     /// A command that can be used.
@@ -73,8 +98,15 @@ impl Commands {
         let wanted = body
             .as_array()
             .ok_or_else(|| Refusal::field("_root", "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType"))?;
+        let entry_point = self.list(application).into_iter().find(is_entry_point);
         let mut commands = Vec::new();
         for (index, command) in wanted.iter().enumerate() {
+            if is_entry_point(command) {
+                let id = |command: &Value| command.get("id").cloned();
+                let kept = entry_point.clone().filter(|known| id(known) == id(command));
+                commands.push(kept.ok_or_else(|| Refusal::unsupported("making a command of type 4"))?);
+                continue;
+            }
             let command = self.command(application, ids, command, &index.to_string())?;
             if commands.iter().any(|other| same_name(other, &command)) {
                 return Err(Refusal::field(
@@ -96,6 +128,9 @@ impl Commands {
                     format!("Must be {max} or fewer in length."),
                 ));
             }
+        }
+        if entry_point.is_some() && !commands.iter().any(is_entry_point) {
+            return Err(Refusal::entry_point());
         }
         let answer = Answer::json(StatusCode::OK, &json!(commands));
         self.by_application.insert(application, commands);
@@ -491,6 +526,10 @@ fn is(command: &Value, kind: u64, name: &str) -> bool {
     (command.get("type"), command.get("name")) == (Some(&json!(kind)), Some(&json!(name)))
 }
 
+fn is_entry_point(command: &Value) -> bool {
+    command.get("type") == Some(&json!(ENTRY_POINT))
+}
+
 fn same_name(one: &Value, other: &Value) -> bool {
     ["type", "name"].iter().all(|field| one.get(field) == other.get(field))
 }
@@ -576,6 +615,25 @@ mod tests {
     }
 
     #[test]
+    fn the_command_of_an_activity_stays() {
+        let mut commands = Commands::default();
+        commands.add_entry_point(1, &mut Ids::default());
+        let launch = commands.list(1).remove(0);
+
+        let without = overwrite(&mut commands, &json!([ask()])).unwrap_err();
+        let with = overwrite(&mut commands, &json!([ask(), launch])).unwrap();
+
+        assert!(
+            without.starts_with("You cannot remove this app's Entry Point command"),
+            "{without}"
+        );
+        assert_eq!((with.len(), &with[1]), (2, &launch));
+        let mut other = launch;
+        other["id"] = json!("1");
+        assert!(overwrite(&mut commands, &json!([other])).is_err());
+    }
+
+    #[test]
     fn what_discord_refuses_is_refused() {
         let with = |field: &str, value: Value| {
             let mut command = ask();
@@ -606,6 +664,7 @@ mod tests {
             with("name", json!("a".repeat(33))),
             with("name", Value::Null),
             with("type", json!(4)),
+            with("type", json!(5)),
             with("type", json!(3)),
             with("description", json!("")),
             with("description", json!("a".repeat(101))),
@@ -656,6 +715,7 @@ mod tests {
         Invalid Form Body: 0.name: APPLICATION_COMMAND_INVALID_NAME: Command name is invalid
         Invalid Form Body: 0.name: BASE_TYPE_BAD_LENGTH: Must be between 1 and 32 in length.
         Invalid Form Body: 0.name: BASE_TYPE_REQUIRED: This field is required
+        Invalid Form Body: _stand_in: STAND_IN_UNSUPPORTED: The stand-in does not support making a command of type 4.
         Invalid Form Body: 0.type: BASE_TYPE_CHOICES: Value must be one of (1, 2, 3).
         Invalid Form Body: 0.description: APPLICATION_COMMAND_INVALID_DESCRIPTION: Context menu commands cannot have description
         Invalid Form Body: 0.description: BASE_TYPE_BAD_LENGTH: Must be between 1 and 100 in length.

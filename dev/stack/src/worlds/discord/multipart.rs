@@ -46,10 +46,15 @@ pub(super) fn parse<'a>(content_type: &str, body: &'a [u8]) -> Result<Vec<Part<'
     }
 }
 
-/// A parameter of a header's value, in quotes or without.
+/// A parameter of a header's value, in quotes or without; the quotes may have a `;` in them.
 fn parameter(value: &str, name: &str) -> Option<String> {
-    let parameters = value.split(';').skip(1).filter_map(|pair| pair.trim().split_once('='));
-    let mut named = parameters.filter(|(found, _)| found.eq_ignore_ascii_case(name));
+    let mut is_quoted = false;
+    let parameters = value.split(|letter| {
+        is_quoted ^= letter == '"';
+        letter == ';' && !is_quoted
+    });
+    let pairs = parameters.skip(1).filter_map(|pair| pair.trim().split_once('='));
+    let mut named = pairs.filter(|(found, _)| found.eq_ignore_ascii_case(name));
     let (_, value) = named.next()?;
     Some(value.trim_matches('"').to_owned()).filter(|value| !value.is_empty())
 }
@@ -69,13 +74,13 @@ mod tests {
     #[test]
     fn a_body_is_taken_apart() {
         let body = b"--b\r\nContent-Disposition: form-data; name=\"payload_json\"\r\nContent-Type: application/json\r\n\r\n{}\r\n\
-            --b\r\ncontent-disposition: form-data; name=\"files[0]\"; filename=\"a.md\"\r\n\r\none\r\n--\r\n\r\n--b--\r\n";
+            --b\r\ncontent-disposition: form-data; name=\"files[0]\"; filename=\"a;b.md\"\r\n\r\none\r\n--\r\n\r\n--b--\r\n";
 
         let parts = parse(KIND, body).unwrap();
 
         let file = Part {
             name: "files[0]".to_owned(),
-            filename: Some("a.md".to_owned()),
+            filename: Some("a;b.md".to_owned()),
             content: b"one\r\n--\r\n",
         };
         let payload = Part {

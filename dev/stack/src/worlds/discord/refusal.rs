@@ -88,6 +88,16 @@ impl Refusal {
         )
     }
 
+    /// Commands without the one that opens the application's Activity.
+    pub(super) fn entry_point() -> Self {
+        Self::complaining(
+            StatusCode::BAD_REQUEST,
+            50_240,
+            "You cannot remove this app's Entry Point command in a bulk update operation. Please include the Entry Point command in \
+             your update request or delete it separately.",
+        )
+    }
+
     /// An interaction that there is not, or whose first answer comes too late.
     pub(super) fn unknown_interaction() -> Self {
         Self::new(StatusCode::NOT_FOUND, 10_062, "Unknown interaction")
