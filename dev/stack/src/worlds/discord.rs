@@ -11,6 +11,7 @@
 
 mod application;
 mod bots;
+mod checked;
 mod commands;
 mod fault;
 mod guilds;
