@@ -52,6 +52,11 @@ pub(super) async fn provider(settings: &mut Settings) -> anyhow::Result<StandIns
             if let Some(url) = url {
                 settings.set("worker_manager_url", url.trim_end_matches('/'));
             }
+            if variable("PUBLIC_URL").is_none() {
+                Terminal.step(
+                    "worker manager: no PUBLIC_URL, so that only workers on this machine will reach this application",
+                );
+            }
             None
         }
         (Some(_), None) => bail!("WORKER_MANAGER_URL is set, and WORKER_MANAGER_TOKEN is not"),
@@ -95,8 +100,12 @@ impl StandIns {
             println!(
                 "There is no WORKER_MANAGER_TOKEN, so that bots' workers only play. One that is active hears a message by"
             );
+            let (guild, channel, author) = self
+                .people
+                .as_ref()
+                .map_or_else(|| ("…".to_owned(), "…".to_owned(), "…".to_owned()), People::whereabouts);
             println!(
-                "  curl {}/workers/{}/say -d '{{\"guildId\":\"…\",\"channelId\":\"…\",\"authorId\":\"1\",\"message\":\"Hello!\"}}'",
+                "  curl {}/workers/{}/say -d '{{\"guildId\":\"{guild}\",\"channelId\":\"{channel}\",\"authorId\":\"{author}\",\"message\":\"Hello!\"}}'",
                 manager.url(),
                 demo::ATLAS
             );

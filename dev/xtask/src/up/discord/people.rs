@@ -80,6 +80,12 @@ impl People {
         &self.scene.discord
     }
 
+    /// The ids of the guild, of its channel, and of who is in it.
+    pub(super) fn whereabouts(&self) -> (String, String, String) {
+        let Scene { guild, person, .. } = &*self.scene;
+        (guild.id.to_string(), guild.general.to_string(), person.id.to_string())
+    }
+
     /// Serves the routes for the application at `url`.
     pub(super) async fn open(&mut self, url: &str, data: &Path) -> anyhow::Result<()> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
