@@ -8,9 +8,6 @@ use insta::assert_snapshot;
 
 use crate::chat_support::CHAT;
 
-/// The functions that are not written yet, under every path by which clients call them.
-const UNWRITTEN: [&str; 1] = ["/functions/v1/manage-discord-worker"];
-
 #[tokio::test]
 async fn another_method_is_refused_with_those_that_are_allowed() {
     let stack = Stack::shared().await;
@@ -112,30 +109,4 @@ async fn health_needs_no_proof() {
     "#);
     assert_eq!(response.header("cache-control"), Some("no-store"));
     assert_eq!(response.header("content-type"), Some("application/json"));
-}
-
-#[tokio::test]
-async fn a_function_that_is_not_written_yet_is_healthy_and_says_so_elsewhere() {
-    let stack = Stack::shared().await;
-
-    for base in UNWRITTEN {
-        let health = stack.get(&format!("{base}/health")).await;
-        let preflight = stack.request(Method::OPTIONS, base).await;
-        let refusals = [stack.post(base).await, stack.get(&format!("{base}/some/path")).await];
-
-        assert_eq!(
-            health.to_string(),
-            "200 OK\n{\"status\":\"healthy\",\"timestamp\":\"[time]\"}",
-            "{base}"
-        );
-        assert_eq!(preflight.to_string(), "200 OK\nok", "{base}");
-        for refusal in refusals {
-            insta::allow_duplicates! {
-                assert_snapshot!(refusal, @r#"
-                501 Not Implemented
-                {"code":"not_implemented","error":"This function is not implemented yet.","message":"This function is not implemented yet.","request_id":"[request id]"}
-                "#);
-            }
-        }
-    }
 }

@@ -82,8 +82,19 @@ pub(crate) enum WorkerError {
 pub(crate) enum LaunchError {
     #[error(transparent)]
     BotToken(#[from] Unreadable),
-    #[error(transparent)]
-    Manager(#[from] ManagerError),
+    #[error("{error}")]
+    Manager {
+        /// What the manager did.
+        error: ManagerError,
+        /// Whether the worker may run all the same.
+        may_run: bool,
+    },
+}
+
+impl From<ManagerError> for LaunchError {
+    fn from(error: ManagerError) -> Self {
+        Self::Manager { error, may_run: false }
+    }
 }
 
 impl WorkerError {
@@ -104,7 +115,7 @@ impl LaunchError {
     fn failure(&self) -> Failure {
         match self {
             Self::BotToken(_) => Failure::Permanent,
-            Self::Manager(error) => error.failure(),
+            Self::Manager { error, .. } => error.failure(),
         }
     }
 
@@ -112,8 +123,12 @@ impl LaunchError {
     fn told(&self) -> ApiError {
         match self {
             Self::BotToken(error) => error.told(),
-            Self::Manager(error) => manager_refusal("The worker was not started", error),
+            Self::Manager { error, .. } => manager_refusal("The worker was not started", error),
         }
+    }
+
+    fn may_run(&self) -> bool {
+        matches!(self, Self::Manager { may_run: true, .. })
     }
 }
 
@@ -213,8 +228,16 @@ pub(crate) async fn start(
             settle.error_code = Some(to_restart.filter(|_| is_passing).unwrap_or(told.code()));
             settle.error_message = Some(told.message());
             let settled = discord_workers::settle_worker_start(&app.db, context, &settle).await;
+            if matches!(settled, Ok(WorkerStatus::Active)) {
+                // It has spoken for itself.
+                return Ok(started(&worker, WorkerStatus::Active, Value::Null));
+            }
             // The sweep ends a start that nothing is heard of.
             serve::log_best_effort(context, "worker_start_not_settled", settled.map(|_| ()));
+            // Not before that is written: it would say that it ended in good order.
+            if error.may_run() {
+                stop_best_effort(context, manager, agent_id).await;
+            }
             return Err(WorkerError::NotStarted(error));
         }
     };
@@ -224,13 +247,17 @@ pub(crate) async fn start(
         // It was stopped meanwhile, perhaps before the manager had it.
         stop_best_effort(context, manager, agent_id).await;
     }
-    Ok(Started {
+    Ok(started(&worker, status, details))
+}
+
+fn started(worker: &WorkerToStart, status: WorkerStatus, details: Value) -> Started {
+    Started {
         is_begun: true,
         status,
         inactivity_timeout_minutes: worker.inactivity_timeout_minutes,
         agent_name: Some(worker.agent.name.clone()),
         details,
-    })
+    }
 }
 
 /// Has the manager run a worker.
@@ -269,10 +296,10 @@ async fn launch(
         started
     })
     .await;
-    if started.is_err() && may_run.load(Ordering::Relaxed) {
-        stop_best_effort(context, manager, agent_id).await;
-    }
-    Ok(started?)
+    started.map_err(|error| LaunchError::Manager {
+        error,
+        may_run: may_run.into_inner(),
+    })
 }
 
 /// Stops an agent's worker, and tells what it says of that. If it fails the worker is stopping still, and the sweep goes on.

@@ -99,7 +99,6 @@ fn report(value: Value) -> Result<Option<Value>, ApiError> {
 
 /// What a worker is told.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(crate) struct ReportWorkerResponse {
     /// What it is seen doing from now on.
     status: WorkerStatus,
@@ -114,7 +113,6 @@ pub(crate) struct ReportWorkerResponse {
 }
 
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
 struct GuildResponse {
     guild_id: String,
     /// In which channels; null for all.

@@ -94,9 +94,6 @@ impl Work<'_> {
         code: &str,
         message: &str,
     ) -> Result<Option<Settlement>, OperationError> {
-        if let Err(error) = worker::stop_at_manager(self.app, self.context, agent_id).await {
-            worker::note(self.context, "worker_not_stopped", agent_id, &error);
-        }
         let change = WorkerChange {
             connection_id: recorded.connection_id,
             from,
@@ -110,6 +107,10 @@ impl Work<'_> {
         let advanced = discord_workers::advance_worker(db, context, agent_id, self.job, &keep, Some(&change)).await?;
         if advanced.applied {
             worker::note(context, "worker_given_up", agent_id, &code);
+            // Not before that is written: it would say that it ended in good order.
+            if let Err(error) = worker::stop_at_manager(self.app, context, agent_id).await {
+                worker::note(context, "worker_not_stopped", agent_id, &error);
+            }
         }
         // Another has the job, if not.
         Ok((!advanced.held).then_some(Settlement::Untouched(Duration::ZERO)))

@@ -1,0 +1,224 @@
+//! `manage-discord-worker`: a worker that does not start, falls silent or is not wanted any more.
+
+use std::time::Duration;
+
+use agentopia_stack::worlds::worker_manager::{Call, Fault, Login, ProcessStatus};
+use agentopia_tests::{Stack, eventually};
+use http::Method;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::discord_workers_support::{MANAGE, Owner};
+
+/// A connected bot.
+async fn connected(stack: &Stack) -> Owner<'_> {
+    let owner = Owner::new(stack).await;
+    let connected = owner.connect().await;
+    assert_eq!(connected.status(), 200, "{connected}");
+    owner
+}
+
+/// Whether the manager runs a worker for the agent.
+fn runs(owner: &Owner<'_>) -> bool {
+    let worker = owner.stack.worker_manager().worker(owner.agent.id);
+    worker.is_some_and(|worker| worker.status == ProcessStatus::Online)
+}
+
+#[tokio::test]
+async fn a_start_that_fails_ends_in_error_with_the_reason() {
+    let stack = Stack::shared().await;
+    let owner = connected(stack).await;
+    stack
+        .worker_manager()
+        .fail(owner.agent.id, Call::Start, Fault::Status(400), 1);
+
+    let refused = owner.command("start").await;
+    let connection = owner.connection().await;
+    let started = owner.command("start").await;
+    owner.becomes("active").await;
+
+    assert_snapshot!(refused, @r#"
+    502 Bad Gateway
+    {"code":"worker_manager_refused","error":"The worker was not started: the worker manager refused: 400 The stand-in was asked to refuse.","message":"The worker was not started: the worker manager refused: 400 The stand-in was asked to refuse.","request_id":"[request id]"}
+    "#);
+    assert_eq!(connection["worker_status"], "error");
+    assert_eq!(connection["worker_error_code"], refused.field("code"));
+    assert_eq!(connection["worker_error_message"], refused.field("message"));
+    assert_eq!(started.status(), 200, "{started}");
+}
+
+#[tokio::test]
+async fn a_start_that_nobody_knows_of_is_taken_back() {
+    let stack = Stack::shared().await;
+    let owner = connected(stack).await;
+    stack.worker_manager().set_login(owner.agent.id, Login::Hangs);
+    stack
+        .worker_manager()
+        .fail(owner.agent.id, Call::Start, Fault::DoneAndFailed, 3);
+
+    let failed = owner.command("start").await;
+
+    assert_snapshot!(failed, @r#"
+    502 Bad Gateway
+    {"code":"worker_manager_failed","error":"The worker was not started: the worker manager failed: 500 pm2 failed.","message":"The worker was not started: the worker manager failed: 500 pm2 failed.","request_id":"[request id]"}
+    "#);
+    assert_eq!(owner.status().await, "error");
+    eventually("no worker runs", Duration::from_secs(10), async || !runs(&owner)).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_log_in_is_given_up() {
+    let stack = Stack::shared().await;
+    let owner = connected(stack).await;
+    stack.worker_manager().set_login(owner.agent.id, Login::Hangs);
+    owner.command("start").await;
+
+    owner.sweep_later(3600.0).await;
+
+    let connection = owner.connection().await;
+    assert_eq!(connection["worker_status"], "error");
+    assert_eq!(connection["worker_error_code"], "start_timed_out");
+}
+
+#[tokio::test]
+async fn a_worker_that_falls_silent_is_given_up_and_started_again() {
+    let stack = Stack::shared().await;
+    let owner = connected(stack).await;
+    owner.command("start").await;
+    owner.becomes("active").await;
+    let before = stack.worker_manager().worker(owner.agent.id).unwrap();
+    stack.worker_manager().silence(owner.agent.id);
+
+    owner.sweep_later(3600.0).await;
+    let silent = owner.connection().await;
+    stack.worker_manager().speak(owner.agent.id);
+    owner.sweep_later(3600.0).await;
+    owner.becomes("active").await;
+
+    assert_eq!(silent["worker_status"], "error");
+    assert_eq!(silent["worker_error_code"], "worker_silent");
+    let after = stack.worker_manager().worker(owner.agent.id).unwrap();
+    assert_ne!(before.lease_id, after.lease_id);
+    assert_ne!(before.worker_token, after.worker_token);
+}
+
+#[tokio::test]
+async fn a_worker_whose_bot_is_forgotten_is_stopped_by_the_sweep() {
+    let stack = Stack::shared().await;
+    for rest in ["connection", "bot-token"] {
+        let owner = connected(stack).await;
+        owner.command("start").await;
+        owner.becomes("active").await;
+
+        let forgotten = owner.request(Method::DELETE, rest).await;
+        owner.sweep().await;
+
+        assert!(forgotten.status().is_success(), "{forgotten}");
+        eventually("no worker runs", Duration::from_secs(10), async || !runs(&owner)).await;
+        let status = owner.connection().await["worker_status"].clone();
+        let expected = if rest == "connection" {
+            Value::Null
+        } else {
+            json!("inactive")
+        };
+        assert_eq!(status, expected, "{rest}");
+    }
+}
+
+#[tokio::test]
+async fn a_report_needs_the_token_and_the_lease_of_the_worker() {
+    let stack = Stack::shared().await;
+    let owner = connected(stack).await;
+    owner.command("start").await;
+    owner.becomes("active").await;
+    let worker = stack.worker_manager().worker(owner.agent.id).unwrap();
+    let report = |token: &str, lease: &str| {
+        let body = json!({ "leaseId": lease, "status": "active" });
+        stack.post(&format!("{MANAGE}/report")).bearer(token).json(&body)
+    };
+
+    let taken = report(&worker.worker_token, &worker.lease_id.to_string()).await;
+    let other_lease = report(&worker.worker_token, &owner.agent.id.to_string()).await;
+    let other_token = report(&owner.user.token, &worker.lease_id.to_string()).await;
+    owner.command("stop").await;
+    let stopped = report(&worker.worker_token, &worker.lease_id.to_string()).await;
+
+    assert_snapshot!(taken, @r#"
+    200 OK
+    {"guilds":[],"inactivity_timeout_minutes":10,"lease_seconds":180,"should_stop":false,"status":"active"}
+    "#);
+    assert_snapshot!(other_lease, @r#"
+    409 Conflict
+    {"code":"lease_lost","error":"Another worker has taken over.","message":"Another worker has taken over.","request_id":"[request id]"}
+    "#);
+    assert_snapshot!(other_token, @r#"
+    401 Unauthorized
+    www-authenticate: Bearer
+    {"code":"invalid_token","error":"Authentication failed","message":"Authentication failed","request_id":"[request id]"}
+    "#);
+    assert_snapshot!(stopped, @r#"
+    401 Unauthorized
+    www-authenticate: Bearer
+    {"code":"invalid_token","error":"Authentication failed","message":"Authentication failed","request_id":"[request id]"}
+    "#);
+}
+
+#[tokio::test]
+async fn somebody_in_an_enabled_guild_starts_and_stops_a_worker() {
+    let stack = Stack::shared().await;
+    let owner = connected(stack).await;
+    owner
+        .put("enabled-guilds", &json!({ "guilds": [{ "guild_id": "77" }] }))
+        .await;
+    let command = |action: &str, guild: &str| {
+        let body = json!({
+            "agentId": owner.agent.id, "applicationId": owner.application.id.to_string(),
+            "publicKey": owner.application.public_key, "ownKey": false, "guildId": guild, "action": action,
+        });
+        let request = stack.post(&format!("{MANAGE}/activations")).json(&body);
+        request.bearer(stack.service_token())
+    };
+
+    let elsewhere = command("activate", "78").await;
+    let activated = command("activate", "77").await;
+    owner.becomes("active").await;
+    let again = command("activate", "77").await;
+    let deactivated = command("deactivate", "77").await;
+    let unproven = stack.post(&format!("{MANAGE}/activations")).json(&json!({})).await;
+
+    assert_snapshot!(elsewhere, @r#"
+    404 Not Found
+    {"code":"agent_not_found","error":"Agent not found","message":"Agent not found","request_id":"[request id]"}
+    "#);
+    assert_eq!(
+        (&activated.json()["outcome"], &activated.json()["agentName"]),
+        (&json!("begun"), &json!("Atlas"))
+    );
+    assert_snapshot!(again, @r#"
+    200 OK
+    {"inactivityTimeoutMinutes":10,"outcome":"unchanged","status":"active"}
+    "#);
+    assert_snapshot!(deactivated, @r#"
+    200 OK
+    {"inactivityTimeoutMinutes":null,"outcome":"begun","status":"inactive"}
+    "#);
+    assert_eq!(unproven.status(), 401);
+}
+
+#[tokio::test]
+async fn without_a_manager_nothing_starts_and_the_status_says_so() {
+    let stack = Stack::beside_shared(agentopia_tests::StackOptions::default().set("worker_manager_token", "")).await;
+    let owner = connected(&stack).await;
+
+    let started = owner.command("start").await;
+    let status = owner.command("status").await;
+
+    assert_snapshot!(started, @r#"
+    503 Service Unavailable
+    retry-after: 60
+    {"code":"worker_manager_unconfigured","error":"This deployment has no worker manager. Its operator has to set one up.","message":"This deployment has no worker manager. Its operator has to set one up.","request_id":"[request id]"}
+    "#);
+    assert_eq!(status.json()["degraded"], json!(["worker_manager"]));
+    assert_eq!(status.json()["details"], Value::Null);
+    assert_eq!(owner.status().await, "inactive");
+}
