@@ -18,7 +18,7 @@ fn service() -> Value {
 fn interaction(key: &str) -> Value {
     json!({
         "interaction_id": "1", "application_id": "423456789012345678", "public_key": key, "kind": "agents",
-        "guild_id": "223456789012345678", "name_prefix": "", "limit": 25,
+        "own_key": false, "guild_id": "223456789012345678", "name_prefix": "", "limit": 25, "per_minute": 600, "burst": 60,
     })
 }
 

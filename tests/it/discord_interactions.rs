@@ -14,7 +14,7 @@ async fn agents_of_the_guild_are_listed_with_how_they_are_doing() {
     let elsewhere = bot.user.agent("Elsewhere").await;
     let (application, key) = (bot.application.id, bot.application.public_key.to_uppercase());
     connect(stack, &bot.user, &elsewhere, "1", application, &key).await;
-    let statement = "UPDATE public.agent_discord_connections SET worker_status = 'connecting' WHERE agent_id = $1";
+    let statement = "UPDATE public.agent_discord_connections SET worker_status = 'activating' WHERE agent_id = $1";
     stack.db().execute(statement, &[&quill.id]).await;
 
     let status = bot.deliver(&bot.interaction(recorded!("command_status"))).await;

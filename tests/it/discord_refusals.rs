@@ -206,13 +206,15 @@ async fn a_connection_to_somebody_elses_application_opens_nothing() {
     // A connection with the same application and guild, and a key of its own.
     let mut thief = bot.another().await;
     thief.application.id = bot.application.id;
-    thief.agent("Thief").await;
+    let agent = thief.user.agent("Thief").await;
+    let key = thief.application.public_key.clone();
+    connect(stack, &thief.user, &agent, &thief.guild, bot.application.id, &key).await;
     let interaction = thief.interaction(recorded!("command_agents"));
 
     let stolen = said(&thief.deliver(&interaction).await);
     let genuine = said(&bot.deliver(&interaction).await);
 
-    assert_eq!(stolen, "Agents on this server:\n- `Thief`");
+    assert_eq!(stolen, "No agent is connected to this server.");
     assert_eq!(genuine, "Agents on this server:\n- `Atlas`");
     assert_eq!(bot.choices("").await, ["Atlas"]);
 }
@@ -231,12 +233,13 @@ async fn an_older_key_and_one_with_a_bot_outlast_any_number_of_others() {
     for number in 0..9 {
         junk(number).await;
     }
-    let agent = late.agent("Late").await;
+    let agent = late.user.agent("Late").await;
+    let key = late.application.public_key.clone();
+    connect(stack, &late.user, &agent, &late.guild, late.application.id, &key).await;
 
     assert_eq!(bot.agents().await, "Agents on this server:\n- `Atlas`");
     let interaction = late.interaction(recorded!("command_agents"));
     assert_refused(&late.deliver(&interaction).await, "the tenth key of its application");
-    let statement = "UPDATE public.agent_discord_connections SET bot_token_sealed = 'sealed' WHERE agent_id = $1";
-    stack.db().execute(statement, &[&agent.id]).await;
+    late.show_token(&agent).await;
     assert_eq!(late.agents().await, "Agents on this server:\n- `Late`");
 }

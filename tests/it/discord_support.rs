@@ -44,12 +44,25 @@ impl<'a> Bot<'a> {
         }
     }
 
-    /// A new agent, connected to the guild.
+    /// A new agent, connected to the guild. The first one has the application's bot.
     pub(crate) async fn agent(&self, name: &str) -> Agent {
         let agent = self.user.agent(name).await;
+        self.show_token(&agent).await;
         let key = self.application.public_key.clone();
         connect(self.stack, &self.user, &agent, &self.guild, self.application.id, &key).await;
         agent
+    }
+
+    /// Makes the application's bot be an agent's, unless it is another's, as if its owner had shown its token. The token does not open.
+    pub(crate) async fn show_token(&self, agent: &Agent) {
+        let statement = "INSERT INTO public.agent_discord_connections
+                (user_id, agent_id, discord_app_id, discord_public_key, bot_token_sealed, bot_token_key_id, bot_token_fingerprint)
+            VALUES ($1, $2, $3, $4, 'sealed', 'tests', uuid_send(gen_random_uuid()))
+            ON CONFLICT (discord_app_id) WHERE bot_token_sealed IS NOT NULL DO NOTHING";
+        let application = self.application.id.to_string();
+        let values: agentopia_tests::Parameters<'_> =
+            &[&self.user.id, &agent.id, &application, &self.application.public_key];
+        self.stack.db().execute(statement, values).await;
     }
 
     /// A recorded interaction, as if it were a new one of this application in this guild.

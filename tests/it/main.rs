@@ -32,6 +32,7 @@ mod data_operations;
 mod data_policies;
 mod data_toolbelt;
 mod data_toolboxes;
+mod discord_ask;
 mod discord_connections;
 mod discord_interactions;
 mod discord_refusals;

@@ -1,26 +1,71 @@
 //! What this function is made of, once per instance.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use agentopia_platform::db::Database;
+use agentopia_clients::discord::Discord;
+use agentopia_platform::caller::ServiceToken;
+use agentopia_platform::db::{Database, Rate};
+use agentopia_platform::sealing::Sealing;
 use agentopia_platform::settings::{self, SettingsError};
+use axum::extract::FromRef;
 
+use crate::functions::Functions;
 use crate::signature::PublicKey;
+
+/// What answering takes beside the model: three seconds until Discord knows, what `chat` needs to store a reply, and the messages.
+const BESIDE_THE_MODEL: Duration = Duration::from_secs(45);
 
 /// The state of the function's router. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct App {
+pub(crate) struct App(Arc<Parts>);
+
+#[derive(Debug)]
+pub(crate) struct Parts {
     pub(crate) db: Arc<Database>,
     /// The key of this deployment's own application, if it has one.
     pub(crate) own_key: Option<PublicKey>,
+    pub(crate) sealing: Sealing,
+    pub(crate) discord: Discord,
+    /// The functions that this one calls.
+    pub(crate) functions: Functions,
+    /// How long a turn of `chat` may take.
+    pub(crate) chat_deadline: Duration,
+    /// How often whoever asks may.
+    pub(crate) rate: Rate,
+    service_token: ServiceToken,
 }
 
 impl App {
     pub(crate) async fn from_settings() -> Result<Self, SettingsError> {
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             db: Arc::new(Database::from_settings().await?),
             own_key: own_key().await?,
-        })
+            sealing: Sealing::from_settings().await?,
+            discord: Discord {
+                origin: settings::required_text("discord_origin").await?,
+                limits: settings::call_limits(
+                    "discord_connect_timeout_ms",
+                    "discord_first_byte_timeout_ms",
+                    "discord_between_bytes_timeout_ms",
+                )
+                .await?,
+            },
+            functions: Functions {
+                token: settings::secret("service_token").await?,
+            },
+            chat_deadline: settings::milliseconds("chat_deadline_ms").await?,
+            rate: Rate {
+                per_minute: settings::parsed("per_minute").await?,
+                burst: settings::parsed("burst").await?,
+            },
+            service_token: ServiceToken::from_settings("service_token").await?,
+        })))
+    }
+
+    /// How long one may be at an answer, until another takes over: the one place that says so.
+    pub(crate) fn lease(&self) -> Duration {
+        self.chat_deadline.saturating_add(BESIDE_THE_MODEL)
     }
 }
 
@@ -35,4 +80,18 @@ async fn own_key() -> Result<Option<PublicKey>, SettingsError> {
         problem: "is no public key of an application: 64 hexadecimal digits".to_owned(),
     })?;
     Ok(Some(key))
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl FromRef<App> for ServiceToken {
+    fn from_ref(app: &App) -> Self {
+        app.service_token.clone()
+    }
 }

@@ -4,8 +4,12 @@
 //! Only who asked sees a message, nobody is notified by it, and a name in it is shown as it is: it stands as code, in which Discord reads no mention, link or
 //! emphasis.
 
-use agentopia_platform::db::discord_interactions::GuildAgents;
+use agentopia_domain::discord::worker::in_words;
+use agentopia_platform::db::OperationError;
+use agentopia_platform::db::discord_interactions::{ErrandKind, GuildAgents, Refusal};
 use serde_json::{Value, json};
+
+use crate::text::{as_code, plain};
 
 /// How many choices Discord shows.
 pub(crate) const CHOICES_MAX: u32 = 25;
@@ -15,9 +19,6 @@ pub(crate) const LISTED_MAX: u32 = 50;
 
 /// The longest name of a choice, in characters.
 const CHOICE_NAME_MAX_CHARS: usize = 100;
-
-/// The longest name in a message, in characters.
-const NAME_MAX_CHARS: usize = 60;
 
 /// Where a list ends, so that with the line after it the message has less than the 2,000 characters that Discord takes.
 const LIST_MAX_CHARS: usize = 1900;
@@ -35,6 +36,11 @@ pub(crate) enum Reply {
     Pong,
     /// A message to who asked.
     Message(String),
+    /// That the answer comes later.
+    Deferred {
+        /// Whether only who asked sees it.
+        is_ephemeral: bool,
+    },
     /// What may be chosen.
     Choices(Vec<Choice>),
 }
@@ -60,7 +66,7 @@ impl Reply {
         let lines = agents
             .agents
             .iter()
-            .map(|agent| format!("- {}: {}", as_code(&agent.name), in_words(&agent.worker_status)));
+            .map(|agent| format!("- {}: {}", as_code(&agent.name), in_words(agent.worker_status)));
         Self::list("Agents on this server, and how they are doing:", lines, agents.total)
     }
 
@@ -71,6 +77,58 @@ impl Reply {
             value: agent.id.to_string(),
         });
         Self::Choices(choices.collect())
+    }
+
+    pub(crate) fn deferred(is_ephemeral: bool) -> Self {
+        Self::Deferred { is_ephemeral }
+    }
+
+    pub(crate) fn no_question() -> Self {
+        Self::Message("There is no question. Please ask one.".to_owned())
+    }
+
+    pub(crate) fn no_text_in_message() -> Self {
+        Self::Message("There is no text in this message that an agent could read.".to_owned())
+    }
+
+    /// It took too long to take it.
+    pub(crate) fn too_slow() -> Self {
+        Self::Message("Sorry, I was too slow. Please try again.".to_owned())
+    }
+
+    /// Something is wrong that does not pass soon.
+    pub(crate) fn unavailable() -> Self {
+        Self::Message("Sorry, I cannot answer right now. Please try again later.".to_owned())
+    }
+
+    /// An operation did not do it.
+    pub(crate) fn refusal(error: &OperationError) -> Self {
+        match error {
+            OperationError::Refused { status: 429, .. } => {
+                Self::Message("Sorry, that is more than I can take at once. Please try again in a moment.".to_owned())
+            }
+            OperationError::Unavailable(_) => {
+                Self::Message("Sorry, I cannot answer right now. Please try again.".to_owned())
+            }
+            OperationError::Refused { .. } | OperationError::Failed(_) => Self::unavailable(),
+        }
+    }
+
+    /// Nobody answers.
+    pub(crate) fn refused(kind: ErrandKind, reason: Refusal, agent_name: Option<&str>) -> Self {
+        let agent = agent_name.map_or_else(|| "This agent".to_owned(), as_code);
+        Self::Message(match reason {
+            Refusal::AgentUnknown => "No such agent is connected to this server. Try `/agents`.".to_owned(),
+            Refusal::AgentAmbiguous if kind == ErrandKind::AskAbout => {
+                "There are several agents on this server. Use `/ask`, and choose one.".to_owned()
+            }
+            Refusal::AgentAmbiguous => {
+                "Several agents on this server may be meant. Choose one of those that are proposed.".to_owned()
+            }
+            Refusal::AgentNotEnabled => format!("{agent} is not to be used on this server."),
+            Refusal::ChannelNotAllowed => format!("{agent} is not to be used in this channel."),
+            Refusal::AgentInactive => format!("{agent} is switched off."),
+        })
     }
 
     pub(crate) fn outside_of_guild() -> Self {
@@ -113,6 +171,8 @@ impl Reply {
                 "type": 4,
                 "data": { "content": content, "flags": EPHEMERAL, "allowed_mentions": { "parse": [] } },
             }),
+            Self::Deferred { is_ephemeral: false } => json!({ "type": 5 }),
+            Self::Deferred { is_ephemeral: true } => json!({ "type": 5, "data": { "flags": EPHEMERAL } }),
             Self::Choices(choices) => {
                 let choices = choices
                     .into_iter()
@@ -123,45 +183,13 @@ impl Reply {
     }
 }
 
-/// A worker's status for people.
-fn in_words(worker_status: &str) -> &'static str {
-    match worker_status {
-        "active" => "active",
-        "activating" | "connecting" => "starting",
-        "stopping" | "terminating" => "stopping",
-        "unauthorized" => "Discord refuses its bot's token",
-        "bad_intents" => "its bot lacks an intent",
-        "error" => "failed",
-        _ => "not active",
-    }
-}
-
-/// A name on one line of at most so many characters, and without what turns around or hides what stands beside it.
-fn plain(name: &str, max_chars: usize) -> String {
-    let is_hidden = |character: char| {
-        character.is_control()
-            || matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let visible = name.replace(is_hidden, " ");
-    let words: Vec<_> = visible.split_whitespace().collect();
-    let line = words.join(" ");
-    match line.chars().count() {
-        0 => "(no name)".to_owned(),
-        chars if chars <= max_chars => line,
-        _ => line.chars().take(max_chars.saturating_sub(1)).chain(['…']).collect(),
-    }
-}
-
-/// A name as it stands in a message.
-fn as_code(name: &str) -> String {
-    // There is no escaping in code; this looks much the same.
-    format!("`{}`", plain(name, NAME_MAX_CHARS).replace('`', "ˋ"))
-}
-
 #[cfg(test)]
 mod tests {
+    use agentopia_domain::discord::worker::WorkerStatus;
     use agentopia_domain::ids::AgentId;
+    use agentopia_platform::db::RefusalExtra;
     use agentopia_platform::db::discord_interactions::GuildAgent;
+    use insta::assert_snapshot;
     use proptest::prelude::*;
     use uuid::Uuid;
 
@@ -171,7 +199,7 @@ mod tests {
         let agents = names.iter().map(|name| GuildAgent {
             id: AgentId(Uuid::from_u128(1)),
             name: (*name).to_owned(),
-            worker_status: "activating".to_owned(),
+            worker_status: WorkerStatus::Activating,
         });
         GuildAgents {
             agents: agents.collect(),
@@ -217,11 +245,42 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_leave_its_place() {
-        assert_eq!(as_code("a`b\n# c"), "`aˋb # c`");
-        assert_eq!(as_code("\u{202e}\u{200b} "), "`(no name)`");
-        assert_eq!(plain(&"é".repeat(101), 100), format!("{}…", "é".repeat(99)));
-        assert_eq!(plain(&"é".repeat(100), 100), "é".repeat(100));
+    fn a_deferral_fixes_who_sees_the_answer() {
+        assert_eq!(Reply::deferred(false).into_json(), json!({ "type": 5 }));
+        assert_eq!(
+            Reply::deferred(true).into_json(),
+            json!({ "type": 5, "data": { "flags": 64 } })
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_civil_and_keeps_what_is_inside() {
+        let refused = |status| OperationError::Refused {
+            status,
+            code: "some_code".to_owned(),
+            message: "Some text.".to_owned(),
+            extra: RefusalExtra::default(),
+        };
+        let unavailable = OperationError::Unavailable("10.0.0.1 refused".to_owned());
+        let failed = OperationError::Failed("syntax error".to_owned());
+
+        assert_snapshot!(content(Reply::refusal(&refused(429))), @"Sorry, that is more than I can take at once. Please try again in a moment.");
+        assert_snapshot!(content(Reply::refusal(&refused(409))), @"Sorry, I cannot answer right now. Please try again later.");
+        assert_snapshot!(content(Reply::refusal(&unavailable)), @"Sorry, I cannot answer right now. Please try again.");
+        assert_snapshot!(content(Reply::refusal(&failed)), @"Sorry, I cannot answer right now. Please try again later.");
+    }
+
+    #[test]
+    fn who_is_not_answered_is_told_why() {
+        let refused = |reason| content(Reply::refused(ErrandKind::Ask, reason, Some("A`las")));
+
+        assert_snapshot!(refused(Refusal::AgentUnknown), @"No such agent is connected to this server. Try `/agents`.");
+        assert_snapshot!(refused(Refusal::AgentAmbiguous), @"Several agents on this server may be meant. Choose one of those that are proposed.");
+        assert_snapshot!(refused(Refusal::AgentNotEnabled), @"`Aˋlas` is not to be used on this server.");
+        assert_snapshot!(refused(Refusal::ChannelNotAllowed), @"`Aˋlas` is not to be used in this channel.");
+        assert_snapshot!(refused(Refusal::AgentInactive), @"`Aˋlas` is switched off.");
+        let about = Reply::refused(ErrandKind::AskAbout, Refusal::AgentAmbiguous, None);
+        assert_snapshot!(content(about), @"There are several agents on this server. Use `/ask`, and choose one.");
     }
 
     #[test]

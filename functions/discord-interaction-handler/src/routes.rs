@@ -1,6 +1,7 @@
 //! The route table.
 
 mod answer_interaction;
+mod sweep_interactions;
 
 use agentopia_platform::health::get_health;
 use agentopia_platform::settings::SettingsError;
@@ -22,6 +23,7 @@ pub async fn router() -> Result<Router, SettingsError> {
 
     Ok(Router::new()
         .route(PATH, post(answer_interaction::answer_interaction))
+        .route(&format!("{PATH}/sweep"), post(sweep_interactions::sweep_interactions))
         .route(&format!("{PATH}/health"), get(get_health))
         .with_state(app))
 }

@@ -15,7 +15,7 @@ use agentopia_platform::db::alerts::SweepToolboxes;
 use agentopia_platform::sealing::Sealing;
 use agentopia_platform::settings::{self, SettingsError};
 use axum::extract::FromRef;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 /// What machines in the field know.
 const TOKEN_REFUSALS: TokenRefusals = TokenRefusals {
@@ -39,6 +39,8 @@ pub(crate) struct Parts {
     /// Where the operator is told.
     pub(crate) operator: Option<WebhookAddress>,
     pub(crate) sweep: SweepToolboxes,
+    /// What other functions are shown when they are asked to sweep.
+    pub(crate) service_secret: Option<SecretString>,
     user_tokens: UserTokens,
     service_token: ServiceToken,
 }
@@ -98,6 +100,7 @@ impl App {
                 has_operator: operator.is_some(),
             },
             operator,
+            service_secret: settings::secret("service_token").await?,
             user_tokens,
             service_token: ServiceToken::from_settings("service_token").await?,
         })))

@@ -1,9 +1,10 @@
-//! The sweep: silence noticed, jobs done, what has served its time removed.
+//! The sweep: silence noticed, jobs done, other functions asked to do theirs, what has served its time removed.
 //!
 //! Everything it does is written under a lock or a lease, so that it may run twice at once, die anywhere, and be repeated. It begins no job when
 //! its time is over; the next sweep does.
 
 mod alert;
+mod functions;
 mod machine;
 
 use std::sync::Mutex;
@@ -58,6 +59,13 @@ pub(crate) struct Swept {
 
 /// Sweeps once.
 pub(crate) async fn sweep(app: &App, context: &RequestContext) -> Result<Swept, ApiError> {
+    // Side by side: what hangs in another function must not hold up what is to be told from here.
+    let (swept, ()) = futures::join!(sweep_own(app, context), functions::sweep(app, context));
+    swept
+}
+
+/// Does what this function does itself.
+async fn sweep_own(app: &App, context: &RequestContext) -> Result<Swept, ApiError> {
     let toolboxes = alerts::sweep_toolboxes(&app.db, context, &app.sweep).await?;
     let machines = jobs::claim_jobs(&app.db, context, &[MACHINE], MACHINES_PER_SWEEP, LEASE).await?;
     let due_alerts = jobs::claim_jobs(&app.db, context, &[ALERT], ALERTS_PER_SWEEP, LEASE).await?;
