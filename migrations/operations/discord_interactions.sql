@@ -106,7 +106,15 @@ BEGIN
             END,
             'parts_begun', interaction.parts_begun,
             'parts_sent', interaction.parts_sent,
-            'is_doubtful', interaction.is_doubtful
+            'is_doubtful', interaction.is_doubtful,
+            'bot', (
+                SELECT jsonb_build_object('agent_id', bot.agent_id, 'token_sealed', bot.bot_token_sealed)
+                FROM public.agent_discord_connections AS bot
+                WHERE bot.user_id = interaction.user_id
+                  AND bot.discord_app_id = interaction.application_id
+                  AND lower(bot.discord_public_key) = interaction.public_key
+                  AND bot.bot_token_sealed IS NOT NULL
+            )
         )
         FROM app.discord_interactions AS interaction
         WHERE interaction.id = p_id

@@ -86,6 +86,7 @@ impl<'a> Place<'a> {
         delivered.await.unwrap()
     }
 
+    /// The messages that have come of an interaction.
     fn visible(&self, interaction: &Interaction) -> Vec<VisibleMessage> {
         self.stack.discord().visible(interaction.id)
     }
@@ -363,6 +364,45 @@ async fn an_answer_that_was_left_is_found_by_a_sweep_and_given_once() {
     assert_eq!(place.asked(&question), 1);
     assert!(place.only(&interaction).content.contains(&question));
     place.is_answered(&interaction).await;
+}
+
+#[tokio::test]
+async fn who_cannot_be_answered_any_more_is_told_in_the_channel_once() {
+    let stack = Stack::shared().await;
+    let place = Place::new(stack).await;
+    let discord = stack.discord();
+    let expired = async |is_ephemeral, change: &str| {
+        let interaction = place.ask("Why?", is_ephemeral);
+        discord.fail_call(interaction.id, Call::Callback, Fault::ServerError, 1);
+        place.deliver(&interaction).await;
+        discord.expire(interaction.id);
+        let statement = format!("UPDATE app.discord_interactions SET {change} WHERE interaction_id = $1");
+        stack.db().execute(&statement, &[&interaction.id.to_string()]).await;
+        eventually("it is over", Duration::from_secs(20), async || {
+            place.sweep().await;
+            place.kept(&interaction).await == (Some("expired".to_owned()), false)
+        })
+        .await;
+        place.sweep().await;
+        assert_eq!(discord.recorded(interaction.id).len(), 1, "the token is not used");
+    };
+
+    expired(false, "expires_at = now()").await;
+    expired(true, "expires_at = now()").await;
+    expired(false, "expires_at = now(), is_doubtful = true").await;
+    expired(false, "expires_at = now(), answer = 'Because.', parts_begun = 1").await;
+
+    let told = discord.channel_messages(place.guild.general);
+    let told: Vec<_> = told
+        .iter()
+        .map(|message| (&*message.content, message.notifies.len()))
+        .collect();
+    let to_who_asked = format!(
+        "<@{}>: Sorry, `Atlas` could not be reached in time. Please ask again.",
+        place.person.id
+    );
+    let to_whoever_asked = "Sorry, a request to `Atlas` could not be answered in time. Please ask again.";
+    assert_eq!(told, [(&*to_who_asked, 0), (to_whoever_asked, 0)]);
 }
 
 #[tokio::test]
