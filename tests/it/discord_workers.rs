@@ -222,3 +222,69 @@ async fn without_a_manager_nothing_starts_and_the_status_says_so() {
     assert_eq!(status.json()["details"], Value::Null);
     assert_eq!(owner.status().await, "inactive");
 }
+
+#[tokio::test]
+async fn a_restart_is_another_worker_and_the_one_before_is_not_heard_any_more() {
+    let stack = Stack::shared().await;
+    let owner = connected(stack).await;
+    owner.command("start").await;
+    owner.becomes("active").await;
+    let before = stack.worker_manager().worker(owner.agent.id).unwrap();
+
+    let restarted = owner.command("restart").await;
+    owner.becomes("active").await;
+
+    assert_snapshot!(restarted.field("message"), @"Worker restart request sent successfully.");
+    let after = stack.worker_manager().worker(owner.agent.id).unwrap();
+    assert_ne!(before.lease_id, after.lease_id);
+    let body = json!({ "leaseId": before.lease_id, "status": "error" });
+    let late = stack
+        .post(&format!("{MANAGE}/report"))
+        .bearer(&before.worker_token)
+        .json(&body)
+        .await;
+    assert_eq!(late.field("code"), "invalid_token");
+    assert_eq!(owner.status().await, "active");
+}
+
+#[tokio::test]
+async fn administrators_stop_anybodys_worker() {
+    let stack = Stack::shared().await;
+    let owner = connected(stack).await;
+    owner.command("start").await;
+    owner.becomes("active").await;
+    let admin = stack.user().await;
+    let grant = "INSERT INTO public.user_roles (user_id, role_id) SELECT $1, id FROM public.roles WHERE name = 'admin'";
+    assert_eq!(stack.db().execute(grant, &[&admin.id]).await, 1);
+
+    let path = format!("{MANAGE}/agents/{}/force-stop", owner.agent.id);
+    let stopped = stack.post(&path).bearer(&admin.token).await;
+
+    assert_snapshot!(stopped.field("message"), @"Worker stop request sent successfully.");
+    assert_eq!(stopped.json().get("connection"), None);
+    assert_eq!(owner.status().await, "inactive");
+    assert_eq!(owner.connection().await["desired_status"], "inactive");
+}
+
+#[tokio::test]
+async fn what_runs_and_nobody_wants_is_stopped() {
+    let stack = Stack::shared().await;
+    let (owner, other) = (connected(stack).await, connected(stack).await);
+    for owner in [&owner, &other] {
+        owner.command("start").await;
+        owner.becomes("active").await;
+    }
+    stack.worker_manager().silence(owner.agent.id);
+    let forget = "UPDATE public.agent_discord_connections SET worker_status = 'inactive', desired_status = 'inactive',
+        worker_token_hash = NULL, worker_lease_id = NULL, worker_lease_expires_at = NULL WHERE agent_id = $1";
+    stack.db().execute(forget, &[&owner.agent.id]).await;
+    let drop = "DELETE FROM app.jobs WHERE kind = 'discord_worker' AND key = $1::text";
+    stack.db().execute(drop, &[&owner.agent.id.to_string()]).await;
+
+    owner.sweep().await;
+
+    eventually("no worker runs", Duration::from_secs(10), async || !runs(&owner)).await;
+    assert!(runs(&other));
+    assert_eq!(stack.worker_manager().complaints(), Vec::<String>::new());
+    assert_eq!(stack.discord().complaints(), Vec::<String>::new());
+}

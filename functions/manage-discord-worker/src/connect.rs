@@ -107,7 +107,7 @@ pub(crate) async fn connect(
     if !is_running(&state) {
         return Ok(state);
     }
-    let mandate = Mandate::Owner(&user.caller, app.change);
+    let mandate = Mandate::Owner(&user.caller, None);
     let restarted = worker::start(app, context, agent_id, mandate, restart_transitions(), None).await;
     serve::log_best_effort(context, "worker_not_restarted", restarted.map(|_| ()));
     let state = discord_connections::get_discord_connection(&app.db, context, &user.caller, agent_id).await?;

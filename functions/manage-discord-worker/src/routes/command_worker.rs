@@ -77,7 +77,7 @@ pub(crate) async fn command_worker(
     let agent_id = agent_id(request.agent_id.as_deref())?;
     let action = Action::parse(fields::required("action", request.action.as_deref())?)?;
 
-    let owner = Mandate::Owner(&user.caller, app.change);
+    let owner = Mandate::Owner(&user.caller, Some(app.change));
     let (message, status, details) = match action {
         Action::Status => return status(&app, &context, &user, agent_id).await.map(extract::Json),
         Action::Start | Action::Restart => {

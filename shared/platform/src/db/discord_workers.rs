@@ -23,8 +23,8 @@ pub type Transitions = BTreeMap<WorkerStatus, WorkerStatus>;
 /// Who wants a worker to start or to stop.
 #[derive(Clone, Copy, Debug)]
 pub enum Mandate<'a> {
-    /// The agent's owner, as often as this.
-    Owner(&'a Caller, Rate),
+    /// The agent's owner, as often as this; `None` if that was looked at before.
+    Owner(&'a Caller, Option<Rate>),
     /// An administrator, who may stop any, as often as this.
     Administrator(&'a Caller, Rate),
     /// Somebody who manages a guild where the agent may be used.
@@ -70,7 +70,8 @@ impl<'a> Mandate<'a> {
     fn input(&self) -> MandateInput<'a> {
         MandateInput {
             rate: match self {
-                Self::Owner(_, rate) | Self::Administrator(_, rate) => Some(*rate),
+                Self::Owner(_, rate) => *rate,
+                Self::Administrator(_, rate) => Some(*rate),
                 Self::Guild(_) | Self::Automatic => None,
             },
             place: match self {
@@ -492,7 +493,7 @@ mod tests {
             burst: 4,
         };
 
-        assert_snapshot!(input(Mandate::Owner(&CALLER, rate)), @r#"{"agent_id":"00000000-0000-0000-0000-000000000001","per_minute":3,"burst":4}"#);
+        assert_snapshot!(input(Mandate::Owner(&CALLER, Some(rate))), @r#"{"agent_id":"00000000-0000-0000-0000-000000000001","per_minute":3,"burst":4}"#);
         assert_snapshot!(input(Mandate::Administrator(&CALLER, rate)), @r#"{"agent_id":"00000000-0000-0000-0000-000000000001","per_minute":3,"burst":4,"force":true}"#);
         assert_snapshot!(input(Mandate::Guild(place)), @r#"{"agent_id":"00000000-0000-0000-0000-000000000001","guild_id":"1","application_id":"2","public_key":"ab","own_key":false}"#);
         assert_snapshot!(input(Mandate::Automatic), @r#"{"agent_id":"00000000-0000-0000-0000-000000000001","automatic":true}"#);
