@@ -18,6 +18,7 @@ use crate::fields::agent_id;
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an object")]
 pub(crate) struct PutBotTokenRequest {
+    #[serde(alias = "botToken")]
     bot_token: Option<BotToken>,
 }
 

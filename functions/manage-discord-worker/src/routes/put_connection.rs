@@ -17,11 +17,15 @@ use crate::fields::{discord_id, public_key, timeout_minutes};
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an object")]
 pub(crate) struct PutConnectionRequest {
+    #[serde(alias = "applicationId")]
     application_id: Option<String>,
+    #[serde(alias = "publicKey")]
     public_key: Option<String>,
     /// After how many minutes without a question the worker ends; 0 for never. Absent for what it was, at first 10.
+    #[serde(alias = "inactivityTimeoutMinutes")]
     inactivity_timeout_minutes: Option<i32>,
     /// Absent to keep the one that is there, which is possible as long as application and key stay.
+    #[serde(alias = "botToken")]
     bot_token: Option<BotToken>,
 }
 

@@ -28,12 +28,16 @@ pub(crate) struct PutEnabledGuildsRequest {
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an object")]
 struct GuildRequest {
+    #[serde(alias = "guildId")]
     guild_id: Option<String>,
     /// True if absent.
+    #[serde(alias = "isEnabled")]
     is_enabled: Option<bool>,
     /// Null or absent for every channel; none for no channel.
+    #[serde(alias = "allowedChannelIds")]
     allowed_channel_ids: Option<Vec<String>>,
     /// Null or absent for what the bot's is.
+    #[serde(alias = "inactivityTimeoutMinutes")]
     inactivity_timeout_minutes: Option<i32>,
 }
 
