@@ -6,6 +6,7 @@
 mod chat;
 mod comparison;
 mod credentials;
+mod discord;
 mod edge;
 mod heartbeat;
 mod load;
@@ -34,6 +35,8 @@ pub(crate) enum Subject {
     Credentials,
     /// The sweep over many toolboxes, and the plans of its statements: fails if one reads all toolboxes.
     Sweep,
+    /// How long Discord waits while agents think about many questions: fails if it waits too long, or an answer is missing or there twice.
+    Discord,
 }
 
 /// Measures one subject, or all.
@@ -58,6 +61,9 @@ pub(crate) async fn bench(subject: Option<Subject>) -> anyhow::Result<()> {
     }
     if wanted(Subject::Sweep) {
         sweep::measure(&bench).await?;
+    }
+    if wanted(Subject::Discord) {
+        discord::measure(&bench).await?;
     }
     bench.stop().await
 }
