@@ -278,7 +278,6 @@ fn the_api_document_names_every_code() {
         "Unprocessable",
         "RateLimited",
         "Internal",
-        "NotImplemented",
         "BadGateway",
     ] {
         codes.extend(quoted_after(&format!("Kind::{kind}"), &edges, "rs", '"'));

@@ -40,8 +40,6 @@ pub enum Kind {
     RateLimited,
     /// A fault of ours.
     Internal,
-    /// Not built yet.
-    NotImplemented,
     /// An outside service failed.
     BadGateway,
     /// Something needed is not there right now.
@@ -194,7 +192,6 @@ impl ApiError {
             Kind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Kind::BadGateway => StatusCode::BAD_GATEWAY,
             Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Kind::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
