@@ -61,7 +61,7 @@ const TELLINGS: u32 = 5;
 const ANSWER_MAX_CHARS: usize = 200_000;
 
 const TOO_LATE: &str = "Sorry, this took too long: it could not be answered in time. Please ask again.";
-const NOT_TAKEN: &str = "Sorry, there is an answer, and Discord does not take it.";
+const NOT_TAKEN: &str = "Sorry, Discord does not take the answer.";
 const EMPTY: &str = "Sorry, the answer is empty. Please ask again.";
 
 /// How long a run may take, so that it is over before its lease is.
@@ -280,7 +280,14 @@ impl<'a> Answering<'a> {
             self.patiently(&message).await
         };
 
-        match fate(&sent.result) {
+        let fate = fate(&sent.result);
+        if fate != Fate::There && sent.is_doubtful {
+            self.progress.is_doubtful |= part == 1;
+        } else if fate == Fate::NotThere || (fate == Fate::Refused && part == 1) {
+            // It is certainly not there.
+            self.progress = before;
+        }
+        match fate {
             Fate::There => {
                 self.progress.parts_sent = part;
                 Ok(Flow::Continue(()))
@@ -289,16 +296,7 @@ impl<'a> Answering<'a> {
             Fate::Refused if part == 1 => self.apologise(&token, &sent).await,
             // The next step shows all of it by an edit.
             Fate::Refused | Fate::Doubtful if part > 1 => Ok(Flow::Continue(())),
-            Fate::Refused | Fate::Doubtful | Fate::NotThere => {
-                if part == 1 && sent.is_doubtful {
-                    self.progress.is_doubtful = true;
-                }
-                if !sent.is_doubtful {
-                    // It is certainly not there.
-                    self.progress = before;
-                }
-                self.leave_unsent(&sent).await
-            }
+            Fate::Refused | Fate::Doubtful | Fate::NotThere => self.leave_unsent(&sent).await,
         }
     }
 
@@ -330,8 +328,13 @@ impl<'a> Answering<'a> {
 
         match fate(&sent.result) {
             Fate::There => self.finish(InteractionOutcome::Apologised).await,
+            // Whoever is shut out for a while is let in again.
+            Fate::Refused if sent.is_forbidden() => self.leave_unsent(&sent).await,
             Fate::Gone | Fate::Refused => self.finish(InteractionOutcome::Gone).await,
-            Fate::NotThere | Fate::Doubtful => self.leave_unsent(&sent).await,
+            Fate::NotThere | Fate::Doubtful => {
+                self.progress.is_doubtful |= sent.is_doubtful;
+                self.leave_unsent(&sent).await
+            }
         }
     }
 
@@ -460,7 +463,7 @@ impl<'a> Answering<'a> {
     }
 
     /// Leaves a message to a sweep that was tried often enough.
-    async fn leave_unsent(&mut self, sent: &Sent) -> Result<Flow, OperationError> {
+    async fn leave_unsent(&self, sent: &Sent) -> Result<Flow, OperationError> {
         let cause = sent.cause().unwrap_or_default();
         let failure = match &sent.result {
             Err(error) => error.failure(),
@@ -554,6 +557,14 @@ impl Sent {
     /// Why it is not known to be there.
     fn cause(&self) -> Option<String> {
         self.result.as_ref().err().map(ToString::to_string)
+    }
+
+    /// Whether it is not the message that Discord does not take.
+    fn is_forbidden(&self) -> bool {
+        matches!(
+            self.result,
+            Err(DiscordError::Forbidden(_) | DiscordError::Unauthorized(_))
+        )
     }
 }
 
