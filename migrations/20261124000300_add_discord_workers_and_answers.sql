@@ -28,6 +28,7 @@ ADD CONSTRAINT agent_discord_connections_bot_username_length_check CHECK (length
 ADD CONSTRAINT agent_discord_connections_bot_token_key_id_length_check CHECK (length(bot_token_key_id) BETWEEN 1 AND 64),
 ADD CONSTRAINT agent_discord_connections_allowed_channel_ids_check CHECK (
     cardinality(allowed_channel_ids) <= 100
+    AND cardinality(string_to_array(array_to_string(allowed_channel_ids, ',', '-'), ',')) = cardinality(allowed_channel_ids)
     AND array_to_string(allowed_channel_ids, ',', '-') ~ '^([0-9]{1,20}(,[0-9]{1,20})*)?$'
 ),
 ADD CONSTRAINT agent_discord_connections_worker_error_code_length_check CHECK (
@@ -46,17 +47,36 @@ GRANT SELECT (
 ) ON public.agent_discord_connections TO authenticated;
 GRANT INSERT (allowed_channel_ids), UPDATE (allowed_channel_ids) ON public.agent_discord_connections TO authenticated;
 
--- Tokens were only ever meant for the bot's row, and none was confirmed.
+-- Tokens were only ever meant for the bot's row, and none was confirmed. So no worker is wanted.
 UPDATE public.agent_discord_connections
 SET bot_token_sealed = NULL,
-    bot_token_fingerprint = NULL
+    bot_token_fingerprint = NULL,
+    desired_status = 'inactive'
 WHERE bot_token_sealed IS NOT NULL
-   OR bot_token_fingerprint IS NOT NULL;
+   OR bot_token_fingerprint IS NOT NULL
+   OR desired_status <> 'inactive';
 
--- One name for each state.
+-- One name for each state; and only bots have workers.
 UPDATE public.agent_discord_connections
-SET worker_status = CASE worker_status WHEN 'connecting' THEN 'activating' ELSE 'stopping' END
-WHERE worker_status IN ('connecting', 'terminating');
+SET worker_status = CASE
+        WHEN guild_id IS NOT NULL THEN 'inactive'
+        WHEN worker_status = 'connecting' THEN 'activating'
+        WHEN worker_status = 'terminating' THEN 'stopping'
+        ELSE worker_status
+    END,
+    worker_token_hash = CASE WHEN guild_id IS NULL THEN worker_token_hash END,
+    worker_lease_id = CASE WHEN guild_id IS NULL THEN worker_lease_id END,
+    worker_lease_expires_at = CASE WHEN guild_id IS NULL THEN worker_lease_expires_at END
+WHERE worker_status <> 'inactive'
+   OR worker_token_hash IS NOT NULL;
+
+-- Those that may be running are stopped.
+INSERT INTO app.jobs (kind, key, max_attempts)
+SELECT 'discord_worker', bot.agent_id::text, 1000000
+FROM public.agent_discord_connections AS bot
+WHERE bot.guild_id IS NULL
+  AND bot.worker_status IN ('activating', 'active', 'stopping')
+ON CONFLICT (kind, key) DO NOTHING;
 
 ALTER TABLE public.agent_discord_connections
 DROP CONSTRAINT agent_discord_connections_worker_status_check,
@@ -80,7 +100,8 @@ CREATE INDEX agent_discord_connections_bot_token_key_id_idx
 ON public.agent_discord_connections (bot_token_key_id, id)
 WHERE bot_token_sealed IS NOT NULL;
 
--- A token proves the application and the key with which it was stored, and no other; and its worker is not wanted any more.
+-- A token proves the application and the key with which it was stored, and no other. Its worker is not wanted any more, even if there is a
+-- token of another application at once: it is stopping from now on, and whoever stops it is late already.
 CREATE FUNCTION app.drop_unproven_bot_token()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -95,7 +116,21 @@ BEGIN
         NEW.bot_user_id := NULL;
         NEW.bot_username := NULL;
         NEW.commands_registered_at := NULL;
-        NEW.desired_status := 'inactive';
+    END IF;
+
+    NEW.desired_status := 'inactive';
+
+    IF NEW.guild_id IS NOT NULL THEN
+        NEW.worker_status := 'inactive';
+        NEW.worker_error_code := NULL;
+        NEW.worker_error_message := NULL;
+        NEW.worker_token_hash := NULL;
+        NEW.worker_lease_id := NULL;
+        NEW.worker_lease_expires_at := NULL;
+    ELSIF NEW.worker_status IN ('activating', 'active') THEN
+        NEW.worker_status := 'stopping';
+        NEW.worker_status_changed_at := clock_timestamp();
+        NEW.worker_lease_expires_at := clock_timestamp();
     END IF;
     RETURN NEW;
 END
@@ -147,8 +182,11 @@ FOR EACH ROW
 WHEN (
     OLD.guild_id IS NULL
     AND OLD.worker_status <> 'inactive'
-    AND OLD.bot_token_sealed IS NOT NULL
-    AND NEW.bot_token_sealed IS NULL
+    AND (
+        (OLD.bot_token_sealed IS NOT NULL AND NEW.bot_token_sealed IS NULL)
+        OR (OLD.guild_id, OLD.discord_app_id, lower(OLD.discord_public_key))
+        IS DISTINCT FROM (NEW.guild_id, NEW.discord_app_id, lower(NEW.discord_public_key))
+    )
 )
 EXECUTE FUNCTION app.abandon_worker();
 
@@ -158,8 +196,8 @@ DROP TRIGGER agent_discord_connections_set_updated_at ON public.agent_discord_co
 CREATE TRIGGER agent_discord_connections_set_updated_at
 BEFORE UPDATE OF
     user_id, agent_id, guild_id, discord_app_id, discord_public_key, inactivity_timeout_minutes, is_enabled,
-    allowed_channel_ids, desired_status, worker_status, worker_error_code, worker_error_message, bot_token_sealed,
-    bot_user_id, bot_username, commands_registered_at
+    allowed_channel_ids, desired_status, worker_status, worker_error_code, worker_error_message, worker_token_hash,
+    bot_token_sealed, bot_token_fingerprint, bot_user_id, bot_username, commands_registered_at
 ON public.agent_discord_connections
 FOR EACH ROW EXECUTE FUNCTION app.set_updated_at();
 
@@ -167,8 +205,8 @@ DROP TRIGGER agent_discord_connections_audit_change ON public.agent_discord_conn
 CREATE TRIGGER agent_discord_connections_audit_change
 AFTER INSERT OR DELETE OR UPDATE OF
     user_id, agent_id, guild_id, discord_app_id, discord_public_key, inactivity_timeout_minutes, is_enabled,
-    allowed_channel_ids, desired_status, worker_status, worker_error_code, worker_error_message, bot_token_sealed,
-    bot_user_id, bot_username, commands_registered_at
+    allowed_channel_ids, desired_status, worker_status, worker_error_code, worker_error_message, worker_token_hash,
+    bot_token_sealed, bot_token_fingerprint, bot_user_id, bot_username, commands_registered_at
 ON public.agent_discord_connections
 FOR EACH ROW EXECUTE FUNCTION app.audit_change('id');
 

@@ -626,7 +626,8 @@ BEGIN
     WHERE bot.worker_token_hash = decode(input ->> 'token_hash', 'hex')
       AND bot.worker_status IN ('activating', 'active')
       AND bot.worker_lease_expires_at > clock_timestamp()
-      AND bot.desired_status = 'active';
+      AND bot.desired_status = 'active'
+      AND bot.is_enabled;
 
     IF NOT FOUND THEN
         PERFORM app.refuse(401, 'invalid_token', 'Authentication failed');

@@ -23,6 +23,26 @@ BEGIN
 END
 $$;
 
+-- As app.require_own_agent, and the agent stays until the transaction ends. Who writes several of its rows locks it before them, as whoever
+-- deletes it does.
+CREATE OR REPLACE FUNCTION app.hold_own_agent(p_user_id uuid, p_agent_id uuid)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+BEGIN
+    PERFORM 1
+    FROM public.agents AS agent
+    WHERE agent.id = p_agent_id
+      AND agent.user_id = p_user_id
+    FOR KEY SHARE;
+
+    IF NOT FOUND THEN
+        PERFORM app.refuse(404, 'agent_not_found', 'Agent not found');
+    END IF;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION app.refuse_missing_connection(p_status int)
 RETURNS void
 LANGUAGE plpgsql
@@ -123,6 +143,7 @@ $$;
 
 REVOKE ALL ON FUNCTION
     app.require_own_agent(uuid, uuid),
+    app.hold_own_agent(uuid, uuid),
     app.refuse_missing_connection(int),
     app.discord_pause_seconds(),
     app.connection_document(uuid),
@@ -130,6 +151,7 @@ REVOKE ALL ON FUNCTION
 FROM PUBLIC, anon, authenticated, service_role;
 GRANT EXECUTE ON FUNCTION
     app.require_own_agent(uuid, uuid),
+    app.hold_own_agent(uuid, uuid),
     app.refuse_missing_connection(int),
     app.discord_pause_seconds(),
     app.connection_document(uuid),
@@ -230,7 +252,7 @@ BEGIN
     v_user_id := app.become_user(caller);
 
     PERFORM app.become_service();
-    PERFORM app.require_own_agent(v_user_id, v_agent_id);
+    PERFORM app.hold_own_agent(v_user_id, v_agent_id);
 
     SELECT array_agg(decode(listed.fingerprint, 'hex') ORDER BY listed.position)
     INTO v_fingerprints
@@ -312,8 +334,6 @@ EXCEPTION
             PERFORM app.refuse(409, 'bot_token_in_use', 'This bot is already connected to another agent.');
         END IF;
         RAISE;
-    WHEN foreign_key_violation THEN
-        PERFORM app.refuse(404, 'agent_not_found', 'Agent not found');
 END
 $$;
 
@@ -395,7 +415,7 @@ BEGIN
     v_user_id := app.become_user(caller);
 
     PERFORM app.become_service();
-    PERFORM app.require_own_agent(v_user_id, v_agent_id);
+    PERFORM app.hold_own_agent(v_user_id, v_agent_id);
 
     SELECT bot.discord_app_id, bot.discord_public_key, bot.inactivity_timeout_minutes
     INTO v_bot

@@ -325,7 +325,8 @@ BEGIN
         WHEN v_found.usable > 1
             AND v_found.agent_id::text IS DISTINCT FROM lower(v_wanted)
             AND NOT (v_wanted IS NULL AND v_found.is_its_bot) THEN 'agent_ambiguous'
-        WHEN NOT v_found.is_active THEN 'agent_inactive'
+        -- Its worker can be stopped still.
+        WHEN NOT v_found.is_active AND input ->> 'kind' <> 'deactivate' THEN 'agent_inactive'
         WHEN input ->> 'kind' IN ('ask', 'ask_about') AND NOT v_found.is_channel_allowed THEN 'channel_not_allowed'
     END;
 

@@ -395,18 +395,7 @@ BEGIN
     v_desired := CASE WHEN v_status = 'inactive' THEN 'inactive' ELSE v_bot.desired_status END;
 
     UPDATE public.agent_discord_connections AS bot
-    SET desired_status = v_desired,
-        worker_status = v_status,
-        worker_status_changed_at = CASE WHEN bot.worker_status = v_status THEN bot.worker_status_changed_at ELSE v_now END,
-        worker_error_code = CASE
-            WHEN v_status = 'error' THEN coalesce(input ->> 'error_code', 'worker_crashed')
-            WHEN v_status IN ('unauthorized', 'bad_intents') THEN v_status
-        END,
-        worker_error_message = CASE
-            WHEN v_is_over AND v_status <> 'inactive' THEN left(input ->> 'error_message', 1000)
-        END,
-        worker_token_hash = CASE WHEN NOT v_is_over THEN bot.worker_token_hash END,
-        worker_lease_id = CASE WHEN NOT v_is_over THEN bot.worker_lease_id END,
+    SET worker_lease_id = CASE WHEN NOT v_is_over THEN bot.worker_lease_id END,
         worker_lease_expires_at = CASE
             WHEN v_status = 'active' THEN v_now + make_interval(secs => (input ->> 'lease_seconds')::int)
             -- A start and a stop have their time, however often they are reported.
@@ -421,13 +410,30 @@ BEGIN
         END
     WHERE bot.id = v_bot.id;
 
+    -- Apart, because these columns are changes for the log.
+    IF v_status <> v_bot.worker_status THEN
+        UPDATE public.agent_discord_connections AS bot
+        SET desired_status = v_desired,
+            worker_status = v_status,
+            worker_status_changed_at = v_now,
+            worker_error_code = CASE
+                WHEN v_status = 'error' THEN coalesce(input ->> 'error_code', 'worker_crashed')
+                WHEN v_status IN ('unauthorized', 'bad_intents') THEN v_status
+            END,
+            worker_error_message = CASE
+                WHEN v_is_over AND v_status <> 'inactive' THEN left(input ->> 'error_message', 1000)
+            END,
+            worker_token_hash = CASE WHEN NOT v_is_over THEN bot.worker_token_hash END
+        WHERE bot.id = v_bot.id;
+    END IF;
+
     IF v_status = 'error' AND v_desired = 'active' THEN
         PERFORM app.request_job('discord_worker', v_bot.agent_id::text, 1000000);
     END IF;
 
     RETURN jsonb_build_object(
         'status', v_status,
-        'should_stop', v_status = 'stopping' OR v_is_over OR v_desired = 'inactive',
+        'should_stop', v_status = 'stopping' OR v_is_over OR v_desired = 'inactive' OR NOT v_bot.is_enabled,
         'lease_seconds', (input ->> 'lease_seconds')::int,
         'inactivity_timeout_minutes', v_bot.inactivity_timeout_minutes,
         'guilds', (
@@ -560,7 +566,7 @@ BEGIN
     PERFORM app.become(caller);
 
     RETURN (
-        SELECT jsonb_build_object('agent_ids', coalesce(jsonb_agg(listed.agent_id), '[]'))
+        SELECT jsonb_build_object('agent_ids', coalesce(jsonb_agg(listed.agent_id ORDER BY listed.agent_id), '[]'))
         FROM jsonb_array_elements_text(input -> 'agent_ids') AS listed (agent_id)
         WHERE NOT EXISTS (
             SELECT 1

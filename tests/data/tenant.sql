@@ -243,9 +243,10 @@ VALUES (
     repeat('ab', 32),
     sha256('canary-worker-token'),
     'canary-sealed-bot-token',
-    'canary',
+    'first',
     sha256('canary-bot-token')
 );
+
 INSERT INTO public.agent_discord_connections (id, user_id, agent_id, guild_id, discord_app_id, discord_public_key)
 VALUES (
     '00000000-0000-4000-a000-000000000051',
@@ -255,5 +256,115 @@ VALUES (
     '423456789012345678',
     repeat('ab', 32)
 );
+
+INSERT INTO app.jobs (id, kind, key, payload)
+VALUES ('00000000-0000-4000-a000-000000000060', 'provision_toolbox', '00000000-0000-4000-a000-000000000041', '{}');
+
+INSERT INTO app.rate_limits (key, tat)
+VALUES ('tenant', now());
+
+INSERT INTO app.idempotency_keys (
+    user_id, operation, key, request_hash, status, lease_id, lease_expires_at, resource_id, expires_at
+)
+VALUES (
+    '00000000-0000-4000-a000-0000000000a0',
+    'chat',
+    'key',
+    'hash',
+    'running',
+    gen_random_uuid(),
+    now() + interval '1 minute',
+    '00000000-0000-4000-a000-000000000061',
+    now() + interval '1 day'
+);
+
+INSERT INTO app.chat_turns (
+    id, user_id, agent_id, conversation_kind, conversation_id, user_message_id, idempotency_key, lease_id,
+    lease_expires_at
+)
+VALUES (
+    '00000000-0000-4000-a000-000000000061',
+    '00000000-0000-4000-a000-0000000000a0',
+    '00000000-0000-4000-a000-000000000001',
+    'direct',
+    '00000000-0000-4000-a000-000000000024',
+    '00000000-0000-4000-a000-000000000027',
+    'key',
+    gen_random_uuid(),
+    now() + interval '1 minute'
+);
+
+INSERT INTO app.usage_records (id, user_id, agent_id, turn_id, model, provider, outcome)
+VALUES (
+    '00000000-0000-4000-a000-000000000062',
+    '00000000-0000-4000-a000-0000000000a0',
+    '00000000-0000-4000-a000-000000000001',
+    '00000000-0000-4000-a000-000000000061',
+    'gpt-4o-mini',
+    'openai',
+    'completed'
+);
+
+INSERT INTO app.signing_keys (url)
+VALUES ('https://tenant.supabase.example/auth/v1/.well-known/jwks.json');
+
+INSERT INTO app.machine_attempts (id, toolbox_id, user_id, droplet_id, boot_deadline)
+VALUES (
+    '00000000-0000-4000-a000-000000000070',
+    '00000000-0000-4000-a000-000000000041',
+    '00000000-0000-4000-a000-0000000000a0',
+    4711,
+    now() + interval '10 minutes'
+);
+
+INSERT INTO app.alerts (id, user_id, kind, entries, total)
+VALUES (
+    '00000000-0000-4000-a000-000000000071',
+    '00000000-0000-4000-a000-0000000000a0',
+    'silent',
+    '[{"toolbox_id": "00000000-0000-4000-a000-000000000041", "name": "Toolbox", "at": "2026-09-01T00:00:00Z"}]',
+    1
+);
+
+INSERT INTO app.toolbox_flips (toolbox_id, user_id, toolbox_name, direction, at, alert_id)
+VALUES (
+    '00000000-0000-4000-a000-000000000041',
+    '00000000-0000-4000-a000-0000000000a0',
+    'Toolbox',
+    'silent',
+    now(),
+    '00000000-0000-4000-a000-000000000071'
+);
+
+INSERT INTO app.alert_destinations (user_id, webhook_sealed, key_id, webhook_id)
+VALUES ('00000000-0000-4000-a000-0000000000a0', 'canary-sealed-webhook', 'a', '123456789012345678');
+
+INSERT INTO app.provider_options (name, document)
+VALUES ('regions', '[]');
+
 INSERT INTO app.discord_interactions (interaction_id, application_id, public_key, kind, response)
 VALUES ('123456789012345678', '123456789012345679', repeat('a', 64), 'agents', '{"agents": [], "total": 0}');
+
+INSERT INTO app.discord_interactions (
+    interaction_id, application_id, public_key, id, kind, user_id, agent_id, agent_name, guild_id, channel_id, author_id,
+    author_name, message, token_sealed, expires_at, answer, parts_begun
+)
+VALUES (
+    '123456789012345670',
+    '423456789012345678',
+    repeat('ab', 32),
+    '00000000-0000-4000-a000-000000000052',
+    'ask',
+    '00000000-0000-4000-a000-0000000000a0',
+    '00000000-0000-4000-a000-000000000001',
+    'Agent',
+    '223456789012345678',
+    '123456789012345678',
+    '323456789012345678',
+    'somebody',
+    'canary-question',
+    'canary-sealed-interaction-token',
+    now() + interval '14 minutes',
+    'canary-answer',
+    1
+);

@@ -222,6 +222,64 @@ async fn toolboxes_from_before_they_had_a_life_are_brought_along() {
     );
 }
 
+#[tokio::test]
+async fn bots_from_before_their_tokens_were_confirmed_lose_them_and_their_workers() {
+    let database = before("20261124000300_add_discord_workers_and_answers.sql").await;
+    let owner = database.owner().await;
+    owner
+        .batch_execute(
+            "INSERT INTO auth.users (id, email) VALUES ('00000000-0000-4000-a000-0000000000a0', 'a@example.com');
+             WITH seen AS (
+                 SELECT gen_random_uuid() AS id, status, guild, status || ' ' || coalesce(guild, 'bot') AS name
+                 FROM unnest('{inactive, activating, connecting, active, stopping, terminating, error}'::text[]) AS status,
+                      unnest(ARRAY[NULL, '7']) AS guild
+             ),
+             made AS (
+                 INSERT INTO public.agents (id, user_id, name)
+                 SELECT id, '00000000-0000-4000-a000-0000000000a0', name FROM seen
+             )
+             INSERT INTO public.agent_discord_connections (
+                 user_id, agent_id, guild_id, discord_app_id, discord_public_key, desired_status, worker_status,
+                 worker_token_hash, worker_lease_id, worker_lease_expires_at, bot_token_sealed, bot_token_fingerprint
+             )
+             SELECT '00000000-0000-4000-a000-0000000000a0', id, guild, '1', repeat('ab', 32), 'active', status,
+                    sha256(name::bytea), gen_random_uuid(), now(), 'sealed', sha256('one token in many places')
+             FROM seen",
+        )
+        .await
+        .unwrap();
+
+    migrate(&database.url(), &migrations(), &Quiet).await.unwrap();
+
+    let connections = "SELECT concat_ws(' ', agent.name, '->', connection.desired_status, connection.worker_status,
+                                        CASE WHEN connection.worker_token_hash IS NOT NULL THEN 'token' END,
+                                        CASE WHEN connection.worker_lease_id IS NOT NULL THEN 'lease' END,
+                                        connection.bot_token_sealed, job.kind)
+                       FROM public.agent_discord_connections AS connection
+                       JOIN public.agents AS agent ON agent.id = connection.agent_id
+                       LEFT JOIN app.jobs AS job ON job.key = connection.agent_id::text
+                       ORDER BY agent.name COLLATE \"C\"";
+    assert_eq!(
+        texts(&owner, connections, &[]).await,
+        [
+            "activating 7 -> inactive inactive",
+            "activating bot -> inactive activating token lease discord_worker",
+            "active 7 -> inactive inactive",
+            "active bot -> inactive active token lease discord_worker",
+            "connecting 7 -> inactive inactive",
+            "connecting bot -> inactive activating token lease discord_worker",
+            "error 7 -> inactive inactive",
+            "error bot -> inactive error token lease",
+            "inactive 7 -> inactive inactive",
+            "inactive bot -> inactive inactive token lease",
+            "stopping 7 -> inactive inactive",
+            "stopping bot -> inactive stopping token lease discord_worker",
+            "terminating 7 -> inactive inactive",
+            "terminating bot -> inactive stopping token lease discord_worker",
+        ]
+    );
+}
+
 /// A server of its own, whose roles nobody else has made, shaped as a Supabase project; and the project's owner.
 async fn supabase(folder: &tempfile::TempDir) -> (Postgres, Client, Config) {
     let options = PostgresOptions {

@@ -311,7 +311,11 @@ async fn power_leaves_a_trace_and_secrets_do_not() {
     let logged = texts(&owner, "SELECT DISTINCT table_name FROM app.audit_log", &[]).await;
     assert_eq!(logged.into_iter().collect::<BTreeSet<_>>(), audited);
 
-    // Everything secret changes, and something else with it.
+    // Everything secret changes, and something else with it. Connections to guilds have no tokens.
+    owner
+        .batch_execute("DELETE FROM public.agent_discord_connections WHERE guild_id IS NOT NULL")
+        .await
+        .unwrap();
     let columns = owner
         .query(
             "SELECT attrelid::regclass::text, attname::text, atttypid = 'bytea'::regtype
@@ -411,10 +415,10 @@ async fn a_user_who_ever_spoke_can_be_deleted() {
         ["user I was here"],
         "it stays, and names nobody"
     );
-    // A machine is to be destroyed even when its owner is gone.
+    // A machine is to be destroyed even when its owner is gone, and whoever asked on Discord is told within the hour.
     assert_eq!(
         remembering(&owner, TENANT).await,
-        ["app.audit_log", "app.machine_attempts"]
+        ["app.audit_log", "app.discord_interactions", "app.machine_attempts"]
     );
 }
 
@@ -434,7 +438,10 @@ async fn an_agent_that_ever_spoke_can_be_deleted() {
 
     let said = "SELECT content FROM public.chat_messages WHERE sender_kind = 'agent' AND sender_agent_id IS NULL";
     assert_eq!(texts(&owner, said, &[]).await, ["I was here"]);
-    assert_eq!(remembering(&owner, AGENT).await, ["app.audit_log"]);
+    assert_eq!(
+        remembering(&owner, AGENT).await,
+        ["app.audit_log", "app.discord_interactions"]
+    );
     let usage = "SELECT count(*) FROM app.usage_records WHERE agent_id IS NULL AND user_id = $1";
     assert_eq!(count(&owner, usage, &[&TENANT]).await, 1, "what it cost is kept");
 }
