@@ -20,9 +20,6 @@ ADD COLUMN worker_reported_at timestamptz,
 ADD COLUMN worker_report jsonb,
 -- Restarts that nobody asked for, since it last went well.
 ADD COLUMN worker_restarts int NOT NULL DEFAULT 0,
--- Each start is an IDENTIFY, of which Discord allows a bot 1,000 in 24 hours.
-ADD COLUMN worker_starts int NOT NULL DEFAULT 0,
-ADD COLUMN worker_starts_since timestamptz,
 ADD CONSTRAINT agent_discord_connections_bot_user_id_check CHECK (bot_user_id ~ '^[0-9]{1,20}$'),
 ADD CONSTRAINT agent_discord_connections_bot_username_length_check CHECK (length(bot_username) BETWEEN 1 AND 100),
 ADD CONSTRAINT agent_discord_connections_bot_token_key_id_length_check CHECK (length(bot_token_key_id) BETWEEN 1 AND 64),
@@ -38,8 +35,7 @@ ADD CONSTRAINT agent_discord_connections_worker_report_check CHECK (
     jsonb_typeof(worker_report) = 'object'
     AND octet_length(worker_report::text) <= 8192
 ),
-ADD CONSTRAINT agent_discord_connections_worker_restarts_check CHECK (worker_restarts >= 0),
-ADD CONSTRAINT agent_discord_connections_worker_starts_check CHECK (worker_starts >= 0);
+ADD CONSTRAINT agent_discord_connections_worker_restarts_check CHECK (worker_restarts >= 0);
 
 GRANT SELECT (
     bot_user_id, bot_username, bot_token_set_at, allowed_channel_ids, commands_registered_at, worker_error_code,
@@ -96,6 +92,9 @@ ON public.agent_discord_connections (bot_token_fingerprint);
 CREATE UNIQUE INDEX agent_discord_connections_bot_application_key
 ON public.agent_discord_connections (discord_app_id)
 WHERE bot_token_sealed IS NOT NULL;
+CREATE INDEX agent_discord_connections_worker_lease_expires_at_idx
+ON public.agent_discord_connections (worker_lease_expires_at)
+WHERE worker_status = 'active';
 CREATE INDEX agent_discord_connections_bot_token_key_id_idx
 ON public.agent_discord_connections (bot_token_key_id, id)
 WHERE bot_token_sealed IS NOT NULL;
@@ -270,6 +269,20 @@ CREATE TABLE app.discord_state (
 
 INSERT INTO app.discord_state DEFAULT VALUES;
 
+-- How often an application's bot was started lately, whichever connection it was. Each start is an IDENTIFY, of which Discord allows a bot
+-- 1,000 in 24 hours.
+CREATE TABLE app.discord_starts (
+    application_id text NOT NULL,
+    since timestamptz NOT NULL,
+    starts int NOT NULL,
+    CONSTRAINT discord_starts_pkey PRIMARY KEY (application_id),
+    CONSTRAINT discord_starts_application_id_check CHECK (application_id ~ '^[0-9]{1,20}$'),
+    CONSTRAINT discord_starts_starts_check CHECK (starts > 0)
+);
+
+CREATE INDEX discord_starts_since_idx ON app.discord_starts (since);
+
 ALTER TABLE app.discord_state ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-REVOKE ALL ON app.discord_state FROM PUBLIC, anon, authenticated, service_role;
-GRANT SELECT, INSERT, UPDATE, DELETE ON app.discord_state TO service_role;
+ALTER TABLE app.discord_starts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+REVOKE ALL ON app.discord_state, app.discord_starts FROM PUBLIC, anon, authenticated, service_role;
+GRANT SELECT, INSERT, UPDATE, DELETE ON app.discord_state, app.discord_starts TO service_role;

@@ -93,6 +93,13 @@ BEGIN
         SET alert_after = v_now + make_interval(secs => toolbox.heartbeat_period_seconds + toolbox.heartbeat_grace_seconds)
         WHERE toolbox.id = ANY (v_due_ids);
         GET DIAGNOSTICS v_postponed = ROW_COUNT;
+
+        -- Nor to the bots' workers: each has its lease once more.
+        UPDATE public.agent_discord_connections AS bot
+        SET worker_lease_expires_at = v_now + (bot.worker_lease_expires_at - bot.worker_reported_at)
+        WHERE bot.worker_status = 'active'
+          AND bot.worker_lease_expires_at < v_now
+          AND bot.worker_reported_at < bot.worker_lease_expires_at;
     ELSE
         SELECT array_agg(due.id), array_agg(due.alert_after)
         INTO v_due_ids, v_due_times

@@ -43,6 +43,19 @@ BEGIN
 END
 $$;
 
+-- Takes from the limit of changes of bots, and of questions to Discord about them, or refuses.
+CREATE OR REPLACE FUNCTION app.require_bot_limit(p_user_id uuid, input jsonb)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+BEGIN
+    PERFORM app.require_rate_limit(
+        'user', 'discord:user:' || p_user_id, (input ->> 'per_minute')::int, (input ->> 'burst')::int
+    );
+END
+$$;
+
 CREATE OR REPLACE FUNCTION app.refuse_missing_connection(p_status int)
 RETURNS void
 LANGUAGE plpgsql
@@ -144,6 +157,7 @@ $$;
 REVOKE ALL ON FUNCTION
     app.require_own_agent(uuid, uuid),
     app.hold_own_agent(uuid, uuid),
+    app.require_bot_limit(uuid, jsonb),
     app.refuse_missing_connection(int),
     app.discord_pause_seconds(),
     app.connection_document(uuid),
@@ -152,6 +166,7 @@ FROM PUBLIC, anon, authenticated, service_role;
 GRANT EXECUTE ON FUNCTION
     app.require_own_agent(uuid, uuid),
     app.hold_own_agent(uuid, uuid),
+    app.require_bot_limit(uuid, jsonb),
     app.refuse_missing_connection(int),
     app.discord_pause_seconds(),
     app.connection_document(uuid),
@@ -199,9 +214,9 @@ BEGIN
 
     PERFORM app.become_service();
     PERFORM app.require_own_agent(v_user_id, v_agent_id);
-    PERFORM app.require_rate_limit(
-        'user', 'discord:user:' || v_user_id, (input ->> 'per_minute')::int, (input ->> 'burst')::int
-    );
+    PERFORM app.require_bot_limit(v_user_id, input);
+    -- Whoever has Discord refuse too much is stopped before everybody is.
+    PERFORM app.refuse_if_limited('discord_refusals', 'discord:refused:' || v_user_id, 1, 10);
 
     v_connection := app.connection_document(v_agent_id);
 
@@ -263,10 +278,8 @@ BEGIN
         INTO v_other
         FROM public.agent_discord_connections AS bot
         JOIN public.agents AS agent ON agent.id = bot.agent_id
-        WHERE bot.bot_token_sealed IS NOT NULL
-          AND bot.agent_id <> v_agent_id
-          AND (bot.bot_token_fingerprint = ANY (v_fingerprints) OR bot.discord_app_id = v_application_id)
-        LIMIT 1;
+        WHERE bot.bot_token_fingerprint = ANY (v_fingerprints)
+          AND bot.agent_id <> v_agent_id;
 
         IF FOUND THEN
             PERFORM app.refuse(
@@ -279,6 +292,20 @@ BEGIN
                 END
             );
         END IF;
+
+        -- An application has one token at a time: that this one was confirmed proves that any other is dead, and shows nobody's right any more.
+        UPDATE public.agent_discord_connections AS bot
+        SET bot_token_sealed = NULL,
+            bot_token_fingerprint = NULL,
+            bot_token_key_id = NULL,
+            bot_token_set_at = NULL,
+            bot_user_id = NULL,
+            bot_username = NULL,
+            commands_registered_at = NULL,
+            desired_status = 'inactive'
+        WHERE bot.discord_app_id = v_application_id
+          AND bot.bot_token_sealed IS NOT NULL
+          AND bot.agent_id <> v_agent_id;
     END IF;
 
     INSERT INTO public.agent_discord_connections AS bot (
@@ -337,7 +364,7 @@ EXCEPTION
 END
 $$;
 
--- Forgets a bot's token; its worker is not wanted any more. Input: {"agent_id"}. Output: the state.
+-- Forgets a bot's token; its worker is not wanted any more. Input: {"agent_id", "per_minute", "burst"}. Output: the state.
 CREATE OR REPLACE FUNCTION api.clear_bot_token(caller jsonb, input jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql
@@ -351,6 +378,7 @@ BEGIN
 
     PERFORM app.become_service();
     PERFORM app.require_own_agent(v_user_id, v_agent_id);
+    PERFORM app.require_bot_limit(v_user_id, input);
 
     UPDATE public.agent_discord_connections AS bot
     SET bot_token_sealed = NULL,
@@ -372,7 +400,7 @@ BEGIN
 END
 $$;
 
--- Forgets a bot and everywhere that it was used. Input: {"agent_id"}. Output: {}.
+-- Forgets a bot and everywhere that it was used. Input: {"agent_id", "per_minute", "burst"}. Output: {}.
 CREATE OR REPLACE FUNCTION api.delete_discord_connection(caller jsonb, input jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql
@@ -386,6 +414,7 @@ BEGIN
 
     PERFORM app.become_service();
     PERFORM app.require_own_agent(v_user_id, v_agent_id);
+    PERFORM app.require_bot_limit(v_user_id, input);
 
     DELETE FROM public.agent_discord_connections AS connection
     WHERE connection.agent_id = v_agent_id;
@@ -401,7 +430,7 @@ $$;
 -- Says where an agent may be used; guilds that are not named stay as they are.
 --
 -- Input: {"agent_id", "guilds": [{"guild_id", "is_enabled", "allowed_channel_ids" | null, "inactivity_timeout_minutes" | null}]}, each guild
--- once. Output: the state.
+-- once; the last timeout that is given is the bot's, and so that of all guilds. Output: the state.
 CREATE OR REPLACE FUNCTION api.put_enabled_guilds(caller jsonb, input jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql
@@ -411,6 +440,7 @@ DECLARE
     v_user_id uuid;
     v_agent_id uuid := input ->> 'agent_id';
     v_bot record;
+    v_timeout int;
 BEGIN
     v_user_id := app.become_user(caller);
 
@@ -429,6 +459,17 @@ BEGIN
         PERFORM app.refuse_missing_connection(400);
     END IF;
 
+    v_timeout := coalesce(
+        (
+            SELECT (wanted.guild ->> 'inactivity_timeout_minutes')::int
+            FROM jsonb_array_elements(input -> 'guilds') WITH ORDINALITY AS wanted (guild, position)
+            WHERE wanted.guild ->> 'inactivity_timeout_minutes' IS NOT NULL
+            ORDER BY wanted.position DESC
+            LIMIT 1
+        ),
+        v_bot.inactivity_timeout_minutes
+    );
+
     INSERT INTO public.agent_discord_connections AS place (
         user_id, agent_id, guild_id, discord_app_id, discord_public_key, is_enabled, allowed_channel_ids,
         inactivity_timeout_minutes
@@ -444,12 +485,19 @@ BEGIN
             WHEN jsonb_typeof(wanted.guild -> 'allowed_channel_ids') = 'array'
                 THEN ARRAY(SELECT jsonb_array_elements_text(wanted.guild -> 'allowed_channel_ids'))
         END,
-        coalesce((wanted.guild ->> 'inactivity_timeout_minutes')::int, v_bot.inactivity_timeout_minutes)
+        v_timeout
     FROM jsonb_array_elements(input -> 'guilds') AS wanted (guild)
     ON CONFLICT (agent_id, guild_id) DO UPDATE
     SET is_enabled = excluded.is_enabled,
         allowed_channel_ids = excluded.allowed_channel_ids,
-        inactivity_timeout_minutes = excluded.inactivity_timeout_minutes;
+        discord_app_id = excluded.discord_app_id,
+        discord_public_key = excluded.discord_public_key;
+
+    -- There is one worker for all guilds.
+    UPDATE public.agent_discord_connections AS connection
+    SET inactivity_timeout_minutes = v_timeout
+    WHERE connection.agent_id = v_agent_id
+      AND connection.inactivity_timeout_minutes <> v_timeout;
 
     IF (
         SELECT count(*)
@@ -464,7 +512,7 @@ BEGIN
 END
 $$;
 
--- Forgets a guild. Input: {"agent_id", "guild_id"}. Output: the state.
+-- Forgets a guild. Input: {"agent_id", "guild_id", "per_minute", "burst"}. Output: the state.
 CREATE OR REPLACE FUNCTION api.delete_enabled_guild(caller jsonb, input jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql
@@ -478,6 +526,7 @@ BEGIN
 
     PERFORM app.become_service();
     PERFORM app.require_own_agent(v_user_id, v_agent_id);
+    PERFORM app.require_bot_limit(v_user_id, input);
 
     DELETE FROM public.agent_discord_connections AS place
     WHERE place.agent_id = v_agent_id
@@ -517,7 +566,8 @@ $$;
 
 -- Counts a request that Discord has refused, over all functions: it bans who goes on.
 --
--- Input: {"limit", "window_seconds", "pause_seconds"}. Output: {"pause_seconds" | null}: for how long Discord is not to be called.
+-- Input: {"limit", "window_seconds", "pause_seconds", "user_id" | null: for whom it was called}. Output: {"pause_seconds" | null}: for how
+-- long Discord is not to be called.
 CREATE OR REPLACE FUNCTION api.note_invalid_request(caller jsonb, input jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql
@@ -528,6 +578,10 @@ DECLARE
 BEGIN
     PERFORM app.become(caller);
     PERFORM app.become_service();
+
+    IF input ->> 'user_id' IS NOT NULL THEN
+        PERFORM app.take_rate_limit('discord:refused:' || (input ->> 'user_id'), 1, 10);
+    END IF;
 
     UPDATE app.discord_state AS state
     SET refused_since = counted.since,

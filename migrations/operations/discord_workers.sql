@@ -32,9 +32,7 @@ BEGIN
         END IF;
 
         IF input ? 'per_minute' THEN
-            PERFORM app.require_rate_limit(
-                'user', 'discord:user:' || v_user_id, (input ->> 'per_minute')::int, (input ->> 'burst')::int
-            );
+            PERFORM app.require_bot_limit(v_user_id, input);
         END IF;
         RETURN;
     END IF;
@@ -77,8 +75,7 @@ DECLARE
     v_bot public.agent_discord_connections;
     v_agent record;
     v_status text;
-    v_starts_since timestamptz;
-    v_starts int;
+    v_starts record;
 BEGIN
     PERFORM app.become(caller);
 
@@ -121,11 +118,17 @@ BEGIN
 
     v_status := input -> 'transitions' ->> v_bot.worker_status;
 
+    -- What nobody asked for is done only for a worker that is wanted and has failed.
+    IF v_is_automatic AND NOT (v_bot.desired_status = 'active' AND v_bot.worker_status = 'error') THEN
+        v_status := NULL;
+    END IF;
+
     IF v_status IS NULL THEN
         UPDATE public.agent_discord_connections AS bot
         SET desired_status = 'active'
         WHERE bot.id = v_bot.id
-          AND bot.desired_status <> 'active';
+          AND bot.desired_status <> 'active'
+          AND NOT v_is_automatic;
 
         RETURN jsonb_build_object(
             'outcome', 'unchanged',
@@ -134,13 +137,32 @@ BEGIN
         );
     END IF;
 
-    v_starts_since := CASE
-        WHEN v_bot.worker_starts_since > v_now - interval '24 hours' THEN v_bot.worker_starts_since
-        ELSE v_now
-    END;
-    v_starts := CASE WHEN v_starts_since = v_now THEN 1 ELSE v_bot.worker_starts + 1 END;
+    -- A bot has one session: the one that it had with another agent ends first.
+    IF EXISTS (
+        SELECT 1
+        FROM public.agent_discord_connections AS other
+        WHERE other.discord_app_id = v_bot.discord_app_id
+          AND other.guild_id IS NULL
+          AND other.id <> v_bot.id
+          AND other.worker_status IN ('activating', 'active', 'stopping')
+    ) THEN
+        PERFORM app.refuse(
+            409,
+            'worker_stopping',
+            'The worker that this bot had with another agent is stopping. Please try again.',
+            '{"retry_after_seconds": 30}'
+        );
+    END IF;
 
-    IF v_starts > (input ->> 'starts_per_day')::int THEN
+    INSERT INTO app.discord_starts AS kept (application_id, since, starts)
+    VALUES (v_bot.discord_app_id, v_now, 1)
+    ON CONFLICT (application_id) DO UPDATE
+    SET since = CASE WHEN kept.since > v_now - interval '24 hours' THEN kept.since ELSE excluded.since END,
+        starts = CASE WHEN kept.since > v_now - interval '24 hours' THEN kept.starts + 1 ELSE 1 END
+    RETURNING kept.since, kept.starts
+    INTO v_starts;
+
+    IF v_starts.starts > (input ->> 'starts_per_day')::int THEN
         PERFORM app.refuse(
             429,
             'start_limit_reached',
@@ -148,7 +170,7 @@ BEGIN
             jsonb_build_object(
                 'scope', 'worker_starts',
                 'retry_after_seconds',
-                greatest(1, ceil(extract(epoch FROM v_starts_since + interval '24 hours' - v_now)))::int
+                greatest(1, ceil(extract(epoch FROM v_starts.since + interval '24 hours' - v_now)))::int
             )
         );
     END IF;
@@ -163,12 +185,13 @@ BEGIN
         worker_lease_id = v_lease_id,
         worker_lease_expires_at = v_deadline,
         worker_report = NULL,
-        worker_restarts = CASE WHEN v_is_automatic THEN bot.worker_restarts + 1 ELSE 0 END,
-        worker_starts = v_starts,
-        worker_starts_since = v_starts_since
+        worker_restarts = CASE WHEN v_is_automatic THEN bot.worker_restarts + 1 ELSE 0 END
     WHERE bot.id = v_bot.id;
 
-    PERFORM app.request_job('discord_worker', v_agent_id::text, 1000000, v_deadline);
+    -- The job that starts it looks again by itself.
+    IF NOT v_is_automatic THEN
+        PERFORM app.request_job('discord_worker', v_agent_id::text, 1000000, v_deadline);
+    END IF;
 
     RETURN jsonb_build_object(
         'outcome', 'begun',
@@ -273,6 +296,12 @@ BEGIN
     END IF;
 
     v_status := coalesce(input -> 'transitions' ->> v_bot.worker_status, v_bot.worker_status);
+
+    -- What nobody asked for is done only to a worker that is not wanted, or stopping already.
+    IF v_is_automatic AND v_bot.desired_status = 'active' AND v_bot.worker_status <> 'stopping' THEN
+        v_status := v_bot.worker_status;
+    END IF;
+
     v_lease_id := coalesce(v_bot.worker_lease_id, gen_random_uuid());
 
     IF v_status = v_bot.worker_status AND v_status <> 'stopping' THEN
@@ -298,7 +327,10 @@ BEGIN
         worker_lease_expires_at = v_deadline
     WHERE bot.id = v_bot.id;
 
-    PERFORM app.request_job('discord_worker', v_agent_id::text, 1000000, v_deadline);
+    -- The job that stops it looks again by itself.
+    IF NOT v_is_automatic THEN
+        PERFORM app.request_job('discord_worker', v_agent_id::text, 1000000, v_deadline);
+    END IF;
 
     RETURN jsonb_build_object(
         'outcome', 'begun',
@@ -324,9 +356,17 @@ BEGIN
     PERFORM app.become(caller);
 
     UPDATE public.agent_discord_connections AS bot
-    SET worker_status = CASE WHEN v_is_stopped THEN 'inactive' ELSE bot.worker_status END,
+    SET worker_status = CASE
+            WHEN NOT v_is_stopped THEN bot.worker_status
+            -- It ended by itself, and nobody wanted it to.
+            WHEN bot.desired_status = 'active' THEN 'error'
+            ELSE 'inactive'
+        END,
         worker_status_changed_at = CASE WHEN v_is_stopped THEN clock_timestamp() ELSE bot.worker_status_changed_at END,
-        worker_error_code = input ->> 'error_code',
+        worker_error_code = CASE
+            WHEN v_is_stopped AND bot.desired_status = 'active' THEN 'worker_crashed'
+            ELSE input ->> 'error_code'
+        END,
         worker_error_message = left(input ->> 'error_message', 1000),
         worker_token_hash = CASE WHEN NOT v_is_stopped THEN bot.worker_token_hash END,
         worker_lease_id = CASE WHEN NOT v_is_stopped THEN bot.worker_lease_id END,
@@ -352,7 +392,7 @@ $$;
 -- Takes a worker's report, proven by its token and its lease.
 --
 -- Input: {"token_hash", "lease_id", "status", "transitions": {from: {reported: to}}, "lease_seconds", "error_code" | null,
--- "error_message" | null, "report" | null}.
+-- "error_message" | null, "report" | null, "per_minute", "burst"}. Of one that is inactive the code "idle" says that nobody spoke to it.
 -- Output: {"status", "should_stop", "lease_seconds", "inactivity_timeout_minutes", "guilds": [{"guild_id", "allowed_channel_ids"}]}.
 CREATE OR REPLACE FUNCTION api.report_worker(caller jsonb, input jsonb)
 RETURNS jsonb
@@ -378,7 +418,14 @@ BEGIN
         PERFORM app.refuse(401, 'invalid_token', 'Authentication failed');
     ELSIF v_bot.worker_lease_id IS DISTINCT FROM (input ->> 'lease_id')::uuid THEN
         PERFORM app.refuse(409, 'lease_lost', 'Another worker has taken over.');
+    ELSIF octet_length((input -> 'report')::text) > 8192 THEN
+        -- Written out, a number may be longer than it was.
+        PERFORM app.refuse(400, 'invalid_field', 'report is too long.', '{"field": "report"}');
     END IF;
+
+    PERFORM app.require_rate_limit(
+        'worker', 'discord:worker:' || v_bot.id, (input ->> 'per_minute')::int, (input ->> 'burst')::int
+    );
 
     v_status := input -> 'transitions' -> v_bot.worker_status ->> (input ->> 'status');
 
@@ -390,9 +437,18 @@ BEGIN
         );
     END IF;
 
+    -- One that ends because nobody has spoken to it for as long as its owner said is not wanted any more. One that ends otherwise, because its
+    -- machine is restarted, is.
+    v_desired := CASE
+        WHEN v_status = 'inactive' AND (input ->> 'error_code' = 'idle' OR NOT v_bot.is_enabled) THEN 'inactive'
+        ELSE v_bot.desired_status
+    END;
+
+    IF v_status = 'inactive' AND v_desired = 'active' THEN
+        v_status := 'error';
+    END IF;
+
     v_is_over := v_status NOT IN ('activating', 'active', 'stopping');
-    -- One that ends by itself, in good order, is not wanted any more: nobody has spoken to it for as long as its owner said.
-    v_desired := CASE WHEN v_status = 'inactive' THEN 'inactive' ELSE v_bot.desired_status END;
 
     UPDATE public.agent_discord_connections AS bot
     SET worker_lease_id = CASE WHEN NOT v_is_over THEN bot.worker_lease_id END,
@@ -429,6 +485,14 @@ BEGIN
 
     IF v_status = 'error' AND v_desired = 'active' THEN
         PERFORM app.request_job('discord_worker', v_bot.agent_id::text, 1000000);
+    ELSIF v_status = 'active' AND v_desired = 'active' AND v_bot.is_enabled THEN
+        -- There is nothing to look after until it falls silent.
+        UPDATE app.jobs AS job
+        SET run_after = v_now + make_interval(secs => (input ->> 'lease_seconds')::int)
+        WHERE job.kind = 'discord_worker'
+          AND job.key = v_bot.agent_id::text
+          AND job.outcome IS NULL
+          AND job.lease_id IS NULL;
     END IF;
 
     RETURN jsonb_build_object(
@@ -573,7 +637,7 @@ BEGIN
             FROM public.agent_discord_connections AS bot
             WHERE bot.agent_id = listed.agent_id::uuid
               AND bot.guild_id IS NULL
-              AND (bot.desired_status = 'active' OR bot.worker_status IN ('activating', 'active', 'stopping'))
+              AND bot.worker_status IN ('activating', 'active', 'stopping')
         )
     );
 END

@@ -208,6 +208,7 @@ BEGIN
                 ('machine_attempts', $q$ended_at <= $1 - interval '90 days'$q$),
                 ('alerts', $q$created_at <= $1 - interval '90 days'$q$),
                 ('discord_interactions', $q$created_at <= $1 - interval '1 hour'$q$),
+                ('discord_starts', $q$since <= $1 - interval '24 hours'$q$),
                 -- The last silence of each toolbox says to whom its return is told.
                 (
                     'toolbox_flips',

@@ -75,6 +75,39 @@ BEGIN
 END
 $$;
 
+-- Refuses if the next one would be refused, and takes nothing.
+CREATE OR REPLACE FUNCTION app.refuse_if_limited(p_scope text, p_key text, p_per_minute int, p_burst int)
+RETURNS void
+LANGUAGE plpgsql
+STABLE
+SET search_path = ''
+AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_interval interval := interval '1 minute' / p_per_minute;
+    v_wait interval;
+BEGIN
+    SELECT kept.tat + v_interval - v_interval * p_burst - v_now
+    INTO v_wait
+    FROM app.rate_limits AS kept
+    WHERE kept.key = p_key;
+
+    IF v_wait > interval '0' THEN
+        PERFORM app.refuse(
+            429,
+            'rate_limited',
+            'Rate limit exceeded',
+            jsonb_build_object(
+                'scope', p_scope,
+                'limit', p_per_minute,
+                'remaining', 0,
+                'retry_after_seconds', greatest(1, ceil(extract(epoch FROM v_wait)))::int
+            )
+        );
+    END IF;
+END
+$$;
+
 -- Leases the key to the caller. `response` is not null where the request was completed before. `resource_id` is the
 -- id of what the request makes: the one proposed, or the one that an unfinished attempt had taken before.
 CREATE OR REPLACE FUNCTION app.claim_idempotency_key(
@@ -168,10 +201,12 @@ $$;
 REVOKE ALL ON FUNCTION
     app.take_rate_limit(text, int, int),
     app.require_rate_limit(text, text, int, int),
+    app.refuse_if_limited(text, text, int, int),
     app.claim_idempotency_key(uuid, text, text, text, uuid, uuid, int)
 FROM PUBLIC, anon, authenticated, service_role;
 GRANT EXECUTE ON FUNCTION
     app.take_rate_limit(text, int, int),
     app.require_rate_limit(text, text, int, int),
+    app.refuse_if_limited(text, text, int, int),
     app.claim_idempotency_key(uuid, text, text, text, uuid, uuid, int)
 TO service_role;
