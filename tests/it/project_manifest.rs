@@ -152,6 +152,16 @@ fn the_other_routes_are_those_of_earlier_clients() {
         .collect();
 
     assert_snapshot!(aliases.join("\n"), @r"
+    /functions/v1/admin-force-stop-worker/... manage-discord-worker
+    /functions/v1/discord-connect/... manage-discord-worker
+    /functions/v1/discord-disconnect/... manage-discord-worker
+    /functions/v1/discord-get-bot-guilds/... manage-discord-worker
+    /functions/v1/discord-get-guild-channels/... manage-discord-worker
+    /functions/v1/get-enabled-guilds/... manage-discord-worker
+    /functions/v1/get-worker-status/... manage-discord-worker
+    /functions/v1/register-agent-commands/... manage-discord-worker
+    /functions/v1/update-agent-discord-token/... manage-discord-worker
+    /functions/v1/update-enabled-guilds/... manage-discord-worker
     /functions/v1/toolbox-tools/... toolboxes-user
     /functions/v1/digitalocean-options/... toolboxes-user
     /functions/v1/dtma/get-agent-tool-credentials/... get-agent-tool-credentials
@@ -204,7 +214,8 @@ fn what_is_secret_by_its_name_is_declared_so_and_has_no_default() {
             "digitalocean_token",
             "jwt_secret",
             "openai_api_key",
-            "service_token"
+            "service_token",
+            "worker_manager_token",
         ]
     );
 }
