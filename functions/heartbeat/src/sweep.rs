@@ -12,6 +12,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use agentopia_domain::retry::{Failure, RetryPolicy};
+use agentopia_platform::db::OperationError;
 use agentopia_platform::db::alerts::{self, SweptToolboxes};
 use agentopia_platform::db::jobs::{self, Job, Pruned};
 use agentopia_platform::{ApiError, RequestContext, random, serve};
@@ -59,14 +60,20 @@ pub(crate) struct Swept {
 
 /// Sweeps once.
 pub(crate) async fn sweep(app: &App, context: &RequestContext) -> Result<Swept, ApiError> {
+    // First of all: what a sweep that comes late spares must be spared before anybody looks.
+    let toolboxes = alerts::sweep_toolboxes(&app.db, context, &app.sweep).await;
     // Side by side: what hangs in another function must not hold up what is to be told from here.
-    let (swept, ()) = futures::join!(sweep_own(app, context), functions::sweep(app, context));
+    let (swept, ()) = futures::join!(sweep_own(app, context, toolboxes), functions::sweep(app, context));
     swept
 }
 
 /// Does what this function does itself.
-async fn sweep_own(app: &App, context: &RequestContext) -> Result<Swept, ApiError> {
-    let toolboxes = alerts::sweep_toolboxes(&app.db, context, &app.sweep).await?;
+async fn sweep_own(
+    app: &App,
+    context: &RequestContext,
+    toolboxes: Result<SweptToolboxes, OperationError>,
+) -> Result<Swept, ApiError> {
+    let toolboxes = toolboxes?;
     let machines = jobs::claim_jobs(&app.db, context, &[MACHINE], MACHINES_PER_SWEEP, LEASE).await?;
     let due_alerts = jobs::claim_jobs(&app.db, context, &[ALERT], ALERTS_PER_SWEEP, LEASE).await?;
     let (machines_number, alerts_number) = (machines.len(), due_alerts.len());
