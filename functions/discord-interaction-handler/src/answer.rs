@@ -575,7 +575,7 @@ pub(crate) async fn count_refusal(app: &App, context: &RequestContext, error: &D
     }
     let noted = discord_interactions::note_invalid_request(&app.db, context).await;
     noted
-        .map_err(|error| log_best_effort(context, "refusal_not_counted", Err(error)))
+        .map_err(|error| log_best_effort(context, "discord_refusal_not_counted", Err(error)))
         .ok()
         .flatten()
 }

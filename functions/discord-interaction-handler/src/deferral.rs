@@ -28,9 +28,9 @@ use crate::verified::VerifiedInteraction;
 const TOKEN_LIFE: Duration = Duration::from_secs(15 * 60 - 10);
 
 /// Of Discord's three seconds: until when what is asked for is written down, until when Discord is told beforehand, and until when what is left is left.
-pub(crate) const WRITTEN_WITHIN: Duration = Duration::from_millis(2500);
-const TOLD_WITHIN: Duration = Duration::from_millis(2800);
-const LEFT_WITHIN: Duration = Duration::from_millis(2900);
+pub(crate) const WRITTEN_WITHIN: Duration = Duration::from_millis(2200);
+const TOLD_WITHIN: Duration = Duration::from_millis(2500);
+const LEFT_WITHIN: Duration = Duration::from_millis(2700);
 
 /// How long a sweep waits for an answer of ours to be with Discord.
 const ON_ITS_WAY: Duration = Duration::from_secs(2);
