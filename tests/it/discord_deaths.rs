@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use agentopia_stack::worlds::discord::{Call, Fault, Interaction};
+use agentopia_stack::worlds::worker_manager::{Call as ManagerCall, Fault as ManagerFault};
 use agentopia_tests::Stack;
+use insta::assert_snapshot;
 
 use crate::discord_scene::{
     Gate, Scene, asked, calls, die_over, end_leases, long_text, outcome, patient, sweep_until_over, texts,
@@ -108,6 +110,20 @@ async fn whoever_dies_before_an_answer_is_seen_is_followed_by_one_who_gives_it()
     go_on(&stack, &interaction, case).await;
     scene.check_answer(&stack, &interaction, case, case).await;
     assert_eq!(asked(&stack, case), 1, "{case}");
+    assert_eq!(calls(&stack, &interaction, Call::Edit).len(), 1, "{case}");
+
+    let case = "while a worker is started";
+    let starts = |stack: &Stack| stack.worker_manager().calls(scene.agent.id, ManagerCall::Start);
+    stack
+        .worker_manager()
+        .fail(scene.agent.id, ManagerCall::Start, ManagerFault::Stall, 1);
+    let interaction = scene.activate(&stack);
+    stack = die_over(stack, &scene, &interaction, case, async |stack| starts(stack) == 1).await;
+    go_on(&stack, &interaction, case).await;
+    let said = texts(&stack.discord().visible(interaction.id)).join("\n");
+    assert_snapshot!(said, @"`Atlas` is starting already. It stops by itself after 10 minutes without a question.");
+    scene.check_is_over(&stack, &interaction, "answered", case).await;
+    assert_eq!(starts(&stack), 1, "{case}");
     assert_eq!(calls(&stack, &interaction, Call::Edit).len(), 1, "{case}");
 
     assert_eq!(stack.discord().complaints(), Vec::<String>::new());

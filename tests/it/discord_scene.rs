@@ -8,7 +8,7 @@ use agentopia_domain::discord::commands::{ACTIVATE, ASK, ASK_ABOUT, DEACTIVATE, 
 use agentopia_stack::worlds::discord::{
     Application, Bot, Call, Fault, Guild, Interaction, Outcome, Person, RecordedCall, VisibleMessage,
 };
-use agentopia_tests::{Agent, DEADLINE, Request, Response, Session, Stack, StackOptions, User, eventually};
+use agentopia_tests::{Agent, DEADLINE, Request, Session, Stack, StackOptions, User, eventually};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -335,7 +335,8 @@ pub(crate) async fn let_expire(stack: &Stack, interaction: &Interaction) {
     assert_eq!(written, 1);
 }
 
-/// Delivers an interaction, and ends the application over it as soon as `has_come` says so, as the death of its process would. Another is in its place then.
+/// Delivers an interaction, and ends the application over it as soon as `has_come` says so, as the death of its process would. Another is there, which has
+/// heard of nothing.
 pub(crate) async fn die_over(
     stack: Stack,
     scene: &Scene,
@@ -343,13 +344,14 @@ pub(crate) async fn die_over(
     case: &str,
     mut has_come: impl AsyncFnMut(&Stack) -> bool,
 ) -> Stack {
+    let other = stack.beside(patient()).await;
     let delivered = tokio::spawn(scene.delivery(&stack, interaction).attempt());
     eventually(case, DEADLINE, async || has_come(&stack).await).await;
 
-    let stack = stack.restart(patient()).await;
-    let delivered = delivered.await.unwrap().map(|response: Response| response.to_string());
+    stack.kill().await;
+    let delivered = delivered.await.unwrap().map(|response| response.to_string());
     assert!(delivered.is_err(), "{case}: the request has died: {delivered:?}");
-    stack
+    other
 }
 
 /// A place in the database where statements about one interaction wait.
