@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: a story, played through HTTP against a running `cargo xtask up`, as a client plays it.
 
 mod client;
+mod discord;
 mod toolbox;
 
 use std::path::Path;
@@ -16,6 +17,8 @@ use client::Client;
 pub(crate) enum Subject {
     /// A toolbox's life: a machine, a tool on it, an agent that uses it, and the end of all.
     Toolbox,
+    /// A bot's life on a stand-in for Discord: an agent that is connected, started, asked and stopped.
+    Discord,
 }
 
 /// Plays a story as the first demo user. An error is a step that did not come true.
@@ -25,5 +28,6 @@ pub(crate) async fn play(subject: Subject, port: u16, data: &Path) -> anyhow::Re
     client.check_health().await?;
     match subject {
         Subject::Toolbox => toolbox::play(&client).await,
+        Subject::Discord => discord::play(&client, data).await,
     }
 }

@@ -16,6 +16,8 @@ use crate::{database, reseal, token};
 mod discord;
 mod machines;
 
+pub(crate) use discord::FILE as DISCORD_STAND_IN_FILE;
+
 const OPENAI: &str = "https://api.openai.com/v1";
 
 /// Serves until Ctrl-C, SIGTERM or the end of the database, and stops what it started.

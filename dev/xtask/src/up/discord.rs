@@ -16,6 +16,8 @@ use super::variable;
 use crate::terminal::Terminal;
 use people::People;
 
+pub(crate) use people::FILE;
+
 /// About what a real worker takes.
 const LOGIN: Duration = Duration::from_secs(1);
 

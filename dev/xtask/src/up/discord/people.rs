@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
 /// The file in the data folder that says where the routes are.
-const FILE: &str = "discord-stand-in.url";
+pub(crate) const FILE: &str = "discord-stand-in.url";
 
 /// How long an answer may be waited for; an interaction's token lives no longer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -130,6 +130,7 @@ impl People {
             "  {{\"application_id\":\"{}\",\"public_key\":\"{}\",\"bot_token\":\"{}\"}}",
             application.id, application.public_key, bot.token
         );
+        println!("It plays the bot's life with you: cargo xtask demo discord");
         if let Some(open) = &self.open {
             println!(
                 "Once the guild is enabled and the commands are registered (docs/API.md), somebody in it uses one by"
