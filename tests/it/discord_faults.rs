@@ -557,6 +557,34 @@ async fn when_discord_has_refused_too_much_it_is_not_called_for_a_while() {
     check_manners(stack);
 }
 
+#[tokio::test]
+async fn while_discord_takes_nothing_from_here_nothing_is_sent_for_any_interaction() {
+    let stack = &Stack::of_its_own(brisk()).await;
+    let scene = Scene::new(stack).await;
+
+    let case = "told that nothing is taken";
+    let told = scene.ask(stack, case);
+    stack
+        .discord()
+        .fail_call(told.id, Call::Edit, Fault::Banned(LONG_LIMIT), 1);
+    scene.deliver(stack, &told).await;
+    let case = "asked meanwhile";
+    let held = scene.ask(stack, case);
+    let delivered = scene.deliver(stack, &held).await;
+    let first = delivered.acknowledged.unwrap();
+    assert_eq!((first.way, first.kind), (Way::Inline, 5), "{case}");
+    assert_eq!(stack.discord().recorded(held.id), [], "{case}");
+
+    for (interaction, case, edits) in [(told, "told that nothing is taken", 2), (held, "asked meanwhile", 1)] {
+        sweep_when_due(stack, &interaction, case).await;
+        scene.check_answer(stack, &interaction, case, case).await;
+        let edited = calls(stack, &interaction, Call::Edit);
+        assert_eq!(edited.len(), edits, "{case}: {edited:?}");
+        assert_eq!(asked(stack, case), 1, "{case}");
+    }
+    check_manners(stack);
+}
+
 /// Whoever was away longer than the lease lasts finds that another has gone on, and stops.
 #[tokio::test]
 async fn whoever_comes_back_too_late_does_nothing_more() {
