@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agentopia_stack::worlds::worker_manager::{Call, Fault, Login, ProcessStatus};
+use agentopia_stack::worlds::worker_manager::{Call, Fault, Login};
 use agentopia_tests::{Stack, eventually};
 use http::Method;
 use insta::assert_snapshot;
@@ -10,24 +10,10 @@ use serde_json::{Value, json};
 
 use crate::discord_workers_support::{MANAGE, Owner};
 
-/// A connected bot.
-async fn connected(stack: &Stack) -> Owner<'_> {
-    let owner = Owner::new(stack).await;
-    let connected = owner.connect().await;
-    assert_eq!(connected.status(), 200, "{connected}");
-    owner
-}
-
-/// Whether the manager runs a worker for the agent.
-fn runs(owner: &Owner<'_>) -> bool {
-    let worker = owner.stack.worker_manager().worker(owner.agent.id);
-    worker.is_some_and(|worker| worker.status == ProcessStatus::Online)
-}
-
 #[tokio::test]
 async fn a_start_that_fails_ends_in_error_with_the_reason() {
     let stack = Stack::shared().await;
-    let owner = connected(stack).await;
+    let owner = Owner::connected(stack).await;
     stack
         .worker_manager()
         .fail(owner.agent.id, Call::Start, Fault::Status(400), 1);
@@ -50,7 +36,7 @@ async fn a_start_that_fails_ends_in_error_with_the_reason() {
 #[tokio::test]
 async fn a_start_that_nobody_knows_of_is_taken_back() {
     let stack = Stack::shared().await;
-    let owner = connected(stack).await;
+    let owner = Owner::connected(stack).await;
     stack.worker_manager().set_login(owner.agent.id, Login::Hangs);
     stack
         .worker_manager()
@@ -63,13 +49,13 @@ async fn a_start_that_nobody_knows_of_is_taken_back() {
     {"code":"worker_manager_failed","error":"The worker was not started: the worker manager failed: 500 pm2 failed.","message":"The worker was not started: the worker manager failed: 500 pm2 failed.","request_id":"[request id]"}
     "#);
     assert_eq!(owner.status().await, "error");
-    eventually("no worker runs", Duration::from_secs(10), async || !runs(&owner)).await;
+    owner.ends().await;
 }
 
 #[tokio::test]
 async fn a_worker_that_does_not_log_in_is_given_up() {
     let stack = Stack::shared().await;
-    let owner = connected(stack).await;
+    let owner = Owner::connected(stack).await;
     stack.worker_manager().set_login(owner.agent.id, Login::Hangs);
     owner.command("start").await;
 
@@ -82,7 +68,7 @@ async fn a_worker_that_does_not_log_in_is_given_up() {
 #[tokio::test]
 async fn a_worker_that_falls_silent_is_given_up_and_started_again() {
     let stack = Stack::shared().await;
-    let owner = connected(stack).await;
+    let owner = Owner::connected(stack).await;
     owner.command("start").await;
     owner.becomes("active").await;
     let before = stack.worker_manager().worker(owner.agent.id).unwrap();
@@ -111,7 +97,7 @@ async fn a_worker_that_falls_silent_is_given_up_and_started_again() {
 async fn a_worker_whose_bot_is_forgotten_is_stopped_by_the_sweep() {
     let stack = Stack::shared().await;
     for rest in ["connection", "bot-token"] {
-        let owner = connected(stack).await;
+        let owner = Owner::connected(stack).await;
         owner.command("start").await;
         owner.becomes("active").await;
 
@@ -119,7 +105,7 @@ async fn a_worker_whose_bot_is_forgotten_is_stopped_by_the_sweep() {
         owner.sweep().await;
 
         assert!(forgotten.status().is_success(), "{forgotten}");
-        eventually("no worker runs", Duration::from_secs(10), async || !runs(&owner)).await;
+        owner.ends().await;
         let expected = if rest == "connection" {
             Value::Null
         } else {
@@ -135,7 +121,7 @@ async fn a_worker_whose_bot_is_forgotten_is_stopped_by_the_sweep() {
 #[tokio::test]
 async fn a_report_needs_the_token_and_the_lease_of_the_worker() {
     let stack = Stack::shared().await;
-    let owner = connected(stack).await;
+    let owner = Owner::connected(stack).await;
     owner.command("start").await;
     owner.becomes("active").await;
     let worker = stack.worker_manager().worker(owner.agent.id).unwrap();
@@ -173,7 +159,7 @@ async fn a_report_needs_the_token_and_the_lease_of_the_worker() {
 #[tokio::test]
 async fn somebody_in_an_enabled_guild_starts_and_stops_a_worker() {
     let stack = Stack::shared().await;
-    let owner = connected(stack).await;
+    let owner = Owner::connected(stack).await;
     owner
         .put("enabled-guilds", &json!({ "guilds": [{ "guild_id": "77" }] }))
         .await;
@@ -215,7 +201,7 @@ async fn somebody_in_an_enabled_guild_starts_and_stops_a_worker() {
 #[tokio::test]
 async fn without_a_manager_nothing_starts_and_the_status_says_so() {
     let stack = Stack::beside_shared(agentopia_tests::StackOptions::default().set("worker_manager_token", "")).await;
-    let owner = connected(&stack).await;
+    let owner = Owner::connected(&stack).await;
 
     let started = owner.command("start").await;
     let status = owner.command("status").await;
@@ -233,7 +219,7 @@ async fn without_a_manager_nothing_starts_and_the_status_says_so() {
 #[tokio::test]
 async fn a_restart_is_another_worker_and_the_one_before_is_not_heard_any_more() {
     let stack = Stack::shared().await;
-    let owner = connected(stack).await;
+    let owner = Owner::connected(stack).await;
     owner.command("start").await;
     owner.becomes("active").await;
     let before = stack.worker_manager().worker(owner.agent.id).unwrap();
@@ -257,7 +243,7 @@ async fn a_restart_is_another_worker_and_the_one_before_is_not_heard_any_more() 
 #[tokio::test]
 async fn administrators_stop_anybodys_worker() {
     let stack = Stack::shared().await;
-    let owner = connected(stack).await;
+    let owner = Owner::connected(stack).await;
     owner.command("start").await;
     owner.becomes("active").await;
     let admin = stack.user().await;
@@ -276,7 +262,7 @@ async fn administrators_stop_anybodys_worker() {
 #[tokio::test]
 async fn what_runs_and_nobody_wants_is_stopped() {
     let stack = Stack::shared().await;
-    let (owner, other) = (connected(stack).await, connected(stack).await);
+    let (owner, other) = (Owner::connected(stack).await, Owner::connected(stack).await);
     for owner in [&owner, &other] {
         owner.command("start").await;
         owner.becomes("active").await;
@@ -290,8 +276,8 @@ async fn what_runs_and_nobody_wants_is_stopped() {
 
     owner.sweep().await;
 
-    eventually("no worker runs", Duration::from_secs(10), async || !runs(&owner)).await;
-    assert!(runs(&other));
+    owner.ends().await;
+    assert!(other.runs());
     assert_eq!(stack.worker_manager().complaints(), Vec::<String>::new());
     assert_eq!(stack.discord().complaints(), Vec::<String>::new());
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agentopia_stack::worlds::discord::{Application, Bot};
+use agentopia_stack::worlds::worker_manager::{Call, ProcessStatus, Worker};
 use agentopia_tests::{Agent, Request, Response, Stack, User, eventually};
 use http::Method;
 use serde_json::{Value, json};
@@ -91,5 +92,53 @@ impl<'a> Owner<'a> {
         let swept = swept.bearer(self.stack.service_token()).json(&json!({})).await;
         assert_eq!(swept.status(), 200, "{swept}");
         swept
+    }
+
+    /// A new user's whose bot is connected.
+    pub(crate) async fn connected(stack: &'a Stack) -> Self {
+        let owner = Self::new(stack).await;
+        let connected = owner.connect().await;
+        assert_eq!(connected.status(), 200, "{connected}");
+        owner
+    }
+
+    /// A new user's whose worker runs.
+    pub(crate) async fn active(stack: &'a Stack) -> Self {
+        let owner = Self::connected(stack).await;
+        let started = owner.command("start").await;
+        assert_eq!(started.status(), 200, "{started}");
+        owner.becomes("active").await;
+        owner
+    }
+
+    /// The worker that the manager started last.
+    pub(crate) fn worker(&self) -> Worker {
+        self.stack.worker_manager().worker(self.agent.id).unwrap()
+    }
+
+    /// Whether the manager runs a worker.
+    pub(crate) fn runs(&self) -> bool {
+        let worker = self.stack.worker_manager().worker(self.agent.id);
+        worker.is_some_and(|worker| worker.status == ProcessStatus::Online)
+    }
+
+    /// Waits until the manager runs none.
+    pub(crate) async fn ends(&self) {
+        eventually("no worker runs", Duration::from_secs(10), async || !self.runs()).await;
+    }
+
+    /// How often the manager was asked to start one.
+    pub(crate) fn starts(&self) -> usize {
+        self.stack.worker_manager().calls(self.agent.id, Call::Start)
+    }
+
+    /// Waits until a sweep, whoever's, has done what is due.
+    pub(crate) async fn until_done(&self) {
+        let due = "SELECT count(*) FROM app.jobs
+            WHERE kind = 'discord_worker' AND key = $1 AND outcome IS NULL AND run_after <= clock_timestamp()";
+        eventually("nothing is due", Duration::from_secs(10), async || {
+            self.stack.db().scalar::<i64>(due, &[&self.agent.id.to_string()]).await == 0
+        })
+        .await;
     }
 }
