@@ -48,23 +48,35 @@ BEGIN
           AND bot.discord_app_id = p_application_id
           AND lower(bot.discord_public_key) = p_public_key
           AND bot.bot_token_sealed IS NOT NULL
+          AND bot.is_enabled
     );
 END
 $$;
 
--- Takes from the limit of an application under one key, or refuses.
+-- Takes from the limit of an application under one key, and from that of whoever speaks there, who may have a quarter of it; or refuses. What
+-- is asked for while somebody types has a limit of its own, five times as wide.
 CREATE OR REPLACE FUNCTION app.require_interaction_limit(input jsonb)
 RETURNS void
 LANGUAGE plpgsql
 SET search_path = ''
 AS $$
+DECLARE
+    v_key text := 'discord:application:' || (input ->> 'application_id') || ':' || (input ->> 'public_key');
+    v_per_minute int := input ->> 'per_minute';
+    v_burst int := input ->> 'burst';
 BEGIN
-    PERFORM app.require_rate_limit(
-        'application',
-        'discord:application:' || (input ->> 'application_id') || ':' || (input ->> 'public_key'),
-        (input ->> 'per_minute')::int,
-        (input ->> 'burst')::int
-    );
+    IF input ->> 'kind' = 'choices' THEN
+        PERFORM app.require_rate_limit('application', v_key || ':choices', 5 * v_per_minute, 5 * v_burst);
+        RETURN;
+    END IF;
+
+    PERFORM app.require_rate_limit('application', v_key, v_per_minute, v_burst);
+
+    IF input ->> 'author_id' IS NOT NULL THEN
+        PERFORM app.require_rate_limit(
+            'author', v_key || ':' || (input ->> 'author_id'), greatest(1, v_per_minute / 4), greatest(1, v_burst / 4)
+        );
+    END IF;
 END
 $$;
 
@@ -181,7 +193,8 @@ BEGIN
 END
 $$;
 
--- Input: {"interaction_id", "application_id", "public_key", "own_key", "kind", "guild_id", "name_prefix", "limit", "per_minute", "burst"}.
+-- Input: {"interaction_id", "application_id", "public_key", "own_key", "kind", "guild_id", "author_id" | null, "name_prefix", "limit",
+-- "per_minute", "burst"}.
 -- Output: {"agents": [{"id", "name", "worker_status"}], "total"}: the agents that are connected to the guild and whose names begin so, in
 -- upper or lower case; or what the interaction was answered with before.
 CREATE OR REPLACE FUNCTION api.list_guild_agents(caller jsonb, input jsonb)

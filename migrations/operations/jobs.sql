@@ -207,7 +207,10 @@ BEGIN
                 ('jobs', $q$finished_at <= $1 - interval '7 days'$q$),
                 ('machine_attempts', $q$ended_at <= $1 - interval '90 days'$q$),
                 ('alerts', $q$created_at <= $1 - interval '90 days'$q$),
-                ('discord_interactions', $q$created_at <= $1 - interval '1 hour'$q$),
+                (
+                    'discord_interactions',
+                    $q$created_at <= $1 - CASE WHEN token_sealed IS NULL THEN interval '1 hour' ELSE interval '1 day' END$q$
+                ),
                 ('discord_starts', $q$since <= $1 - interval '24 hours'$q$),
                 -- The last silence of each toolbox says to whom its return is told.
                 (
