@@ -142,7 +142,7 @@ BEGIN
                         'created_at', place.created_at,
                         'updated_at', place.updated_at
                     )
-                    ORDER BY place.created_at, place.id
+                    ORDER BY place.created_at, place.guild_id
                 ),
                 '[]'
             )

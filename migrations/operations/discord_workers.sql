@@ -208,7 +208,7 @@ BEGIN
         ),
         'inactivity_timeout_minutes', v_bot.inactivity_timeout_minutes,
         'guild_ids', (
-            SELECT coalesce(jsonb_agg(place.guild_id ORDER BY place.created_at, place.id), '[]')
+            SELECT coalesce(jsonb_agg(place.guild_id ORDER BY place.created_at, place.guild_id), '[]')
             FROM public.agent_discord_connections AS place
             WHERE place.agent_id = v_agent_id
               AND place.guild_id IS NOT NULL
@@ -506,7 +506,7 @@ BEGIN
                     jsonb_build_object(
                         'guild_id', place.guild_id, 'allowed_channel_ids', place.allowed_channel_ids
                     )
-                    ORDER BY place.created_at, place.id
+                    ORDER BY place.created_at, place.guild_id
                 ),
                 '[]'
             )
