@@ -368,3 +368,6 @@ VALUES (
     'canary-answer',
     1
 );
+
+INSERT INTO app.discord_starts (application_id, since, starts)
+VALUES ('423456789012345678', now(), 1);

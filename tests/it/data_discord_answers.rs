@@ -4,7 +4,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::data_database::{AGENT, TENANT, call, count, texts};
-use crate::data_discord_support::{BOT, Bots, GUILD, SECOND_AGENT, interaction, key, names, service, with};
+use crate::data_discord_support::{BOT, Bots, GUILD, SECOND_AGENT, interaction, key, names, of, service, with};
 
 /// Begins an interaction.
 async fn begin(bots: &Bots, changes: &Value) -> Result<Value, String> {
@@ -280,9 +280,7 @@ async fn a_copy_of_an_application_and_its_key_is_neither_listed_nor_asked() {
     );
 
     // Neither is the tenant's, once its token is gone.
-    bots.ask("clear_bot_token", &json!({ "agent_id": AGENT }))
-        .await
-        .unwrap();
+    bots.ask("clear_bot_token", &of(AGENT)).await.unwrap();
     assert_eq!(listed(list("3", false)).await, Vec::<Value>::new());
     // Under the deployment's own key every connection counts.
     assert_eq!(listed(list("4", true)).await, ["Agent", "Copy"]);
@@ -309,6 +307,67 @@ async fn interactions_of_an_application_have_a_limit() {
         count(&bots.owner, "SELECT count(*) FROM app.discord_interactions", &[]).await,
         2
     );
+}
+
+#[tokio::test]
+async fn whoever_speaks_has_a_quarter_of_an_applications_limit() {
+    let bots = Bots::new().await;
+    let narrow = |id: u8, author: &str| json!({ "interaction_id": id.to_string(), "author_id": author, "per_minute": 4, "burst": 8 });
+    let limited = Err("PT429 rate_limited".to_owned());
+
+    for id in 1..=2 {
+        begin(&bots, &narrow(id, "8")).await.unwrap();
+    }
+
+    assert_eq!(begin(&bots, &narrow(3, "8")).await, limited);
+    for (author, ids) in [("9", 4..=5), ("10", 6..=7), ("11", 8..=9)] {
+        for id in ids {
+            begin(&bots, &narrow(id, author)).await.unwrap();
+        }
+    }
+    assert_eq!(begin(&bots, &narrow(10, "12")).await, limited, "all of it is used up");
+}
+
+#[tokio::test]
+async fn what_is_asked_while_somebody_types_takes_nothing_from_what_is_said() {
+    let bots = Bots::new().await;
+    let narrow = |id: u8, kind: &str| {
+        let limits = json!({
+            "interaction_id": id.to_string(), "kind": kind, "name_prefix": "", "limit": 25, "per_minute": 1, "burst": 1,
+        });
+        interaction(&limits)
+    };
+    let limited = Err("PT429 rate_limited".to_owned());
+
+    for id in 1..=5 {
+        bots.serve("list_guild_agents", &narrow(id, "choices")).await.unwrap();
+    }
+
+    assert_eq!(bots.serve("list_guild_agents", &narrow(6, "choices")).await, limited);
+    assert!(bots.serve("list_guild_agents", &narrow(7, "agents")).await.is_ok());
+    assert_eq!(bots.serve("list_guild_agents", &narrow(8, "agents")).await, limited);
+}
+
+#[tokio::test]
+async fn a_bot_that_is_switched_off_shows_nobodys_right() {
+    let bots = Bots::new().await;
+    bots.set("is_enabled = false").await;
+    let list = |id: &str, own_key: bool| {
+        let input = interaction(&json!({ "interaction_id": id, "own_key": own_key, "kind": "agents" }));
+        with(input, &json!({ "name_prefix": "", "limit": 25 }))
+    };
+    let listed = async |input: Value| bots.serve("list_guild_agents", &input).await.unwrap()["total"].clone();
+
+    assert_eq!(listed(list("1", false)).await, 0);
+    let asked = begin(&bots, &json!({ "interaction_id": "2" })).await;
+    assert_eq!(
+        asked,
+        Ok(json!({ "outcome": "refused", "reason": "agent_unknown", "agent_name": null }))
+    );
+    assert_eq!(listed(list("3", true)).await, 1);
+
+    bots.set("is_enabled = true").await;
+    assert_eq!(listed(list("4", false)).await, 1);
 }
 
 #[tokio::test]
@@ -461,9 +520,26 @@ async fn interactions_are_removed_once_nobody_can_ask_for_them_again() {
         count(&bots.owner, rows, &[]).await
     };
 
-    assert_eq!(prune().await, 1);
-    bots.run("UPDATE app.discord_interactions SET created_at = now() - interval '1 hour'")
+    let age = async |age: &str| {
+        bots.run(&format!(
+            "UPDATE app.discord_interactions SET created_at = now() - interval '{age}'"
+        ))
         .await;
+    };
+
+    // One that has its token still may be answered, or be told of in its channel.
+    for young in ["0 minutes", "1 hour", "23 hours 59 minutes"] {
+        age(young).await;
+        assert_eq!(prune().await, 1, "{young}");
+    }
+    age("1 day").await;
+    assert_eq!(prune().await, 0);
+    bots.run("DELETE FROM app.jobs").await;
+    let begun = Begun::new(&bots).await;
+    begun.settle(Some("answered"), false).await;
+    age("59 minutes").await;
+    assert_eq!(prune().await, 1);
+    age("1 hour").await;
     assert_eq!(prune().await, 0);
 }
 

@@ -6,10 +6,15 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::data_database::{AGENT, TENANT, attempt, become_user, call, count, sign_up, texts, user};
-use crate::data_discord_support::{APPLICATION, BOT, Bots, GUILD, SECOND_AGENT, bot, hash, key, names, service, with};
+use crate::data_discord_support::{
+    APPLICATION, BOT, Bots, GUILD, SECOND_AGENT, bot, hash, interaction, key, names, of, service, with,
+};
 
 /// The tenant's connections, each with all that it holds.
 const ALL: &str = "SELECT t::text FROM public.agent_discord_connections AS t ORDER BY id";
+
+/// All that the row of the tenant's bot holds.
+const WHOLE: &str = "to_jsonb(agent_discord_connections)";
 
 /// The input of `api.put_discord_connection` that the tenant's bot was connected with, without its token.
 fn put(changes: &Value) -> Value {
@@ -198,7 +203,7 @@ async fn a_row_that_its_owner_moves_to_a_guild_is_no_bot_any_more() {
 async fn anothers_agent_is_not_found_by_any_operation_and_a_service_has_none() {
     let bots = Bots::new().await;
     let stranger = sign_up(&bots.owner, "stranger@example.com").await;
-    let of = json!({ "agent_id": AGENT });
+    let of = of(AGENT);
     let before = texts(&bots.owner, ALL, &[]).await;
 
     for (operation, input) in [
@@ -235,7 +240,7 @@ async fn anothers_agent_is_not_found_by_any_operation_and_a_service_has_none() {
 }
 
 #[tokio::test]
-async fn a_bot_that_is_connected_elsewhere_is_refused_by_its_token_and_its_application() {
+async fn a_token_that_is_connected_elsewhere_is_refused() {
     let bots = Bots::new().await;
     let others = agents(&bots.owner, 1).await;
     let mine = put(&json!({ "agent_id": SECOND_AGENT, "application_id": "99", "bot": bot(7) }));
@@ -255,7 +260,7 @@ async fn a_bot_that_is_connected_elsewhere_is_refused_by_its_token_and_its_appli
 
     let same_application = told(
         other,
-        &put(&json!({ "agent_id": agent, "application_id": "99", "bot": bot(3) })),
+        &put(&json!({ "agent_id": agent, "application_id": "99", "bot": bot(7) })),
     )
     .await;
     let same_token = told(
@@ -268,7 +273,7 @@ async fn a_bot_that_is_connected_elsewhere_is_refused_by_its_token_and_its_appli
         &put(&json!({ "agent_id": agent, "application_id": "55", "bot": older })),
     )
     .await;
-    let own = told(TENANT, &put(&json!({ "application_id": "99", "bot": bot(3) }))).await;
+    let own = told(TENANT, &put(&json!({ "application_id": "99", "bot": bot(7) }))).await;
 
     insta::assert_snapshot!([same_application, same_token, older_key, own].join("\n"), @r"
     bot_token_in_use This bot is already connected to another agent.
@@ -276,12 +281,82 @@ async fn a_bot_that_is_connected_elsewhere_is_refused_by_its_token_and_its_appli
     bot_token_in_use This bot is already connected to another agent.
     bot_token_in_use This bot is already connected to your agent Second agent.
     ");
+    let kept = "SELECT bot_token_sealed FROM public.agent_discord_connections WHERE discord_app_id = '99'";
+    assert_eq!(texts(&bots.owner, kept, &[]).await, ["canary-sealed-7"]);
     // Without a token the application is only words.
     let words = put(&json!({ "agent_id": agent, "application_id": "99" }));
     let state = call(&bots.functions, "put_discord_connection", &user(other), &words)
         .await
         .unwrap();
     assert_eq!(state["connection"]["has_bot_token"], false);
+}
+
+#[tokio::test]
+async fn a_new_token_of_an_application_takes_it_from_whoever_has_a_dead_one() {
+    let dead = "concat_ws(' ', bot_token_sealed, bot_token_key_id, bot_token_set_at, bot_user_id, bot_username,
+                          encode(bot_token_fingerprint, 'hex'), commands_registered_at, '-', desired_status, worker_status)";
+    for (worker, jobs) in [("active", vec!["open 2 due"]), ("inactive", vec!["open 1 later"])] {
+        for is_own in [true, false] {
+            let bots = Bots::new().await;
+            let lease = bots.active().await;
+            bots.set(&format!(
+                "worker_status = '{worker}', bot_user_id = '5', bot_username = 'atlas', commands_registered_at = now()"
+            ))
+            .await;
+            let (taker, agent) = match is_own {
+                true => (TENANT, SECOND_AGENT),
+                false => bots.copycat().await,
+            };
+            let caller = user(taker);
+            let listed = async |id: &str| {
+                let input = interaction(&json!({ "interaction_id": id, "kind": "agents" }));
+                let input = with(input, &json!({ "name_prefix": "", "limit": 25 }));
+                let agents = bots.serve("list_guild_agents", &input).await.unwrap()["agents"].clone();
+                let agents = agents.as_array().unwrap().iter();
+                agents.map(|agent| agent["name"].clone()).collect::<Vec<_>>()
+            };
+            assert_eq!(listed("1").await, ["Agent"]);
+            let take = put(&json!({ "agent_id": agent, "bot": bot(7) }));
+
+            let state = call(&bots.functions, "put_discord_connection", &caller, &take)
+                .await
+                .unwrap();
+
+            assert_eq!(state["connection"]["has_bot_token"], true);
+            assert_eq!(bots.bot(dead).await, format!("- inactive {worker}"));
+            assert_eq!(bots.jobs("discord_worker").await, jobs, "{worker}");
+            if worker == "active" {
+                let told = bots.report(&lease, "active", &json!({})).await.unwrap();
+                assert_eq!(told["should_stop"], true);
+            }
+            assert_eq!(bots.start(&json!({})).await, Err("PT400 bot_token_missing".to_owned()));
+            // A dead token shows nobody's right; the agents of a user are used with any of his bots.
+            let expected = if is_own { "Agent" } else { "Copy" };
+            assert_eq!(listed("2").await, [expected]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_not_confirmed_takes_nothing() {
+    let bots = Bots::new().await;
+    let (copycat, copy) = bots.copycat().await;
+    bots.active().await;
+    let before = bots.bot(WHOLE).await;
+    let words = put(&json!({ "agent_id": copy }));
+
+    call(&bots.functions, "put_discord_connection", &user(copycat), &words)
+        .await
+        .unwrap();
+
+    assert_eq!(bots.bot(WHOLE).await, before);
+    // Nor does a token of another application.
+    let other = put(&json!({ "agent_id": copy, "application_id": "99", "bot": bot(7) }));
+    call(&bots.functions, "put_discord_connection", &user(copycat), &other)
+        .await
+        .unwrap();
+    assert_eq!(bots.bot(WHOLE).await, before);
+    assert_eq!(bots.jobs("discord_worker").await, ["open 1 later"]);
 }
 
 #[tokio::test]
@@ -306,11 +381,21 @@ async fn of_those_who_connect_one_bot_at_once_one_has_it() {
         ))
         .await;
 
+        let connected = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         let refused = outcomes
             .iter()
             .filter(|outcome| **outcome == Err("PT409 bot_token_in_use".to_owned()))
             .count();
-        assert_eq!((outcomes.len() - refused, refused), (1, 7), "{same}: {outcomes:?}");
+        assert_eq!(connected + refused, 8, "{same}: {outcomes:?}");
+        // A new token takes the application from one that was written before; the same token takes nothing.
+        let (most, applications) = match same {
+            "application" => (8, "100"),
+            _ => (1, "20_"),
+        };
+        assert!((1..=most).contains(&connected), "{same}: {outcomes:?}");
+        let holders = "SELECT count(*) FROM public.agent_discord_connections
+                       WHERE bot_token_sealed IS NOT NULL AND discord_app_id LIKE $1";
+        assert_eq!(count(&bots.owner, holders, &[&applications]).await, 1, "{same}");
     }
 }
 
@@ -352,9 +437,7 @@ async fn a_bot_is_opened_for_its_owner_within_a_limit() {
         )
         .await
         .unwrap();
-    bots.ask("clear_bot_token", &json!({ "agent_id": AGENT }))
-        .await
-        .unwrap();
+    bots.ask("clear_bot_token", &of(AGENT)).await.unwrap();
     let cleared = bots.ask("open_bot", &open(&json!({}))).await;
 
     assert_eq!(
@@ -387,7 +470,7 @@ async fn a_bot_is_opened_for_its_owner_within_a_limit() {
 #[tokio::test]
 async fn a_cleared_token_is_gone_and_its_worker_is_stopped_by_a_job() {
     let bots = Bots::new().await;
-    let clear = json!({ "agent_id": AGENT });
+    let clear = of(AGENT);
     bots.active().await;
 
     let state = bots.ask("clear_bot_token", &clear).await.unwrap();
@@ -407,14 +490,35 @@ async fn a_cleared_token_is_gone_and_its_worker_is_stopped_by_a_job() {
             .await,
         "true"
     );
-    let none = bots.ask("clear_bot_token", &json!({ "agent_id": SECOND_AGENT })).await;
+    let none = bots.ask("clear_bot_token", &of(SECOND_AGENT)).await;
     assert_eq!(none, Err("PT404 connection_missing".to_owned()));
+}
+
+#[tokio::test]
+async fn what_is_taken_from_a_bot_counts_towards_the_limit_of_changes() {
+    for (operation, changes) in [
+        ("clear_bot_token", json!({})),
+        ("delete_discord_connection", json!({})),
+        ("delete_enabled_guild", json!({ "guild_id": GUILD })),
+    ] {
+        let bots = Bots::new().await;
+        let narrow = with(of(AGENT), &json!({ "per_minute": 1, "burst": 1 }));
+        bots.ask("open_bot", &with(narrow.clone(), &json!({ "needs_token": false })))
+            .await
+            .unwrap();
+        let before = texts(&bots.owner, ALL, &[]).await;
+
+        let limited = bots.ask(operation, &with(narrow, &changes)).await;
+
+        assert_eq!(limited, Err("PT429 rate_limited".to_owned()), "{operation}");
+        assert_eq!(texts(&bots.owner, ALL, &[]).await, before, "{operation}");
+    }
 }
 
 #[tokio::test]
 async fn who_disconnects_a_bot_forgets_all_of_it() {
     let bots = Bots::new().await;
-    let delete = json!({ "agent_id": AGENT });
+    let delete = of(AGENT);
     bots.active().await;
 
     assert_eq!(bots.ask("delete_discord_connection", &delete).await, Ok(json!({})));
@@ -457,20 +561,20 @@ async fn guilds_are_put_apart_from_those_that_are_not_named() {
 
     insta::assert_snapshot!(listed(&state), @r#"
     "1" true ["7","8"] 5
-    "2" false null 25
-    "223456789012345678" true null 10
-    "3" true [] 25
+    "2" false null 5
+    "223456789012345678" true null 5
+    "3" true [] 5
     "#);
     let change =
         json!({ "agent_id": AGENT, "guilds": [{ "guild_id": "1", "is_enabled": true, "allowed_channel_ids": null }] });
     let state = bots.ask("put_enabled_guilds", &change).await.unwrap();
     insta::assert_snapshot!(listed(&state), @r#"
-    "1" true null 25
-    "2" false null 25
-    "223456789012345678" true null 10
-    "3" true [] 25
+    "1" true null 5
+    "2" false null 5
+    "223456789012345678" true null 5
+    "3" true [] 5
     "#);
-    let delete = json!({ "agent_id": AGENT, "guild_id": "1" });
+    let delete = with(of(AGENT), &json!({ "guild_id": "1" }));
     let state = bots.ask("delete_enabled_guild", &delete).await.unwrap();
     assert_eq!(state["guilds"].as_array().unwrap().len(), 3);
     assert_eq!(state["connection"]["id"], json!(BOT));
@@ -483,6 +587,53 @@ async fn guilds_are_put_apart_from_those_that_are_not_named() {
         bots.ask("put_enabled_guilds", &without_bot).await,
         Err("PT400 connection_missing".to_owned())
     );
+}
+
+#[tokio::test]
+async fn a_place_that_was_written_directly_is_put_with_the_bots_application_and_key() {
+    let bots = Bots::new().await;
+    become_user(&bots.owner, TENANT).await;
+    bots.run(&format!(
+        "INSERT INTO public.agent_discord_connections (user_id, agent_id, guild_id, discord_app_id, discord_public_key)
+         VALUES ('{TENANT}', '{AGENT}', '1', '99', repeat('cd', 32)), ('{TENANT}', '{AGENT}', '2', '99', repeat('cd', 32));
+         COMMIT"
+    ))
+    .await;
+
+    bots.ask("put_enabled_guilds", &guilds([1])).await.unwrap();
+
+    let places = "SELECT concat_ws(' ', guild_id, discord_app_id, left(discord_public_key, 4))
+                  FROM public.agent_discord_connections WHERE length(guild_id) = 1 ORDER BY guild_id";
+    assert_eq!(
+        texts(&bots.owner, places, &[]).await,
+        ["1 423456789012345678 abab", "2 99 cdcd"]
+    );
+}
+
+#[tokio::test]
+async fn the_last_timeout_is_that_of_the_bot_and_of_all_its_guilds() {
+    let bots = Bots::new().await;
+    let put = |guilds: Value| json!({ "agent_id": AGENT, "guilds": guilds });
+    let guild =
+        |id: &str, minutes: Value| json!({ "guild_id": id, "is_enabled": true, "inactivity_timeout_minutes": minutes });
+    let minutes = "SELECT inactivity_timeout_minutes::text FROM public.agent_discord_connections GROUP BY 1";
+    let lease = bots.active().await;
+
+    let named = put(json!([
+        guild("1", json!(5)),
+        guild("2", json!(42)),
+        guild("3", Value::Null)
+    ]));
+    let state = bots.ask("put_enabled_guilds", &named).await.unwrap();
+
+    assert_eq!(state["connection"]["inactivity_timeout_minutes"], 42);
+    assert_eq!(texts(&bots.owner, minutes, &[]).await, ["42"]);
+    let told = bots.report(&lease, "active", &json!({})).await.unwrap();
+    assert_eq!(told["inactivity_timeout_minutes"], 42);
+    // Who names none leaves it.
+    let unnamed = put(json!([guild("1", Value::Null), guild("4", Value::Null)]));
+    bots.ask("put_enabled_guilds", &unnamed).await.unwrap();
+    assert_eq!(texts(&bots.owner, minutes, &[]).await, ["42"]);
 }
 
 #[tokio::test]
@@ -634,6 +785,45 @@ async fn too_many_refusals_pause_all_that_call_discord() {
     let anew = bots.serve("note_invalid_request", &note).await.unwrap();
     assert_eq!(anew, json!({ "pause_seconds": null }));
     assert_eq!(count(&bots.owner, refused, &[]).await, 1);
+}
+
+#[tokio::test]
+async fn whoever_has_discord_refuse_too_much_is_refused_before_all_are() {
+    let bots = Bots::new().await;
+    let (other, agent) = agents(&bots.owner, 1).await[0];
+    let open = async |caller: Uuid, agent: Uuid| {
+        let input = with(of(agent), &json!({ "needs_token": false }));
+        call(&bots.functions, "open_bot", &user(caller), &input)
+            .await
+            .map(|opened| opened["discord_pause_seconds"].clone())
+    };
+    let refused_for = async |caller: Value, times: u32| {
+        let note = json!({ "limit": 1000, "window_seconds": 600, "pause_seconds": 100, "user_id": caller });
+        for _ in 0..times {
+            let noted = bots.serve("note_invalid_request", &note).await;
+            assert_eq!(noted, Ok(json!({ "pause_seconds": null })));
+        }
+    };
+    let limited = Err("PT429 rate_limited".to_owned());
+
+    refused_for(Value::Null, 11).await;
+    refused_for(json!(TENANT), 9).await;
+    assert_eq!(open(TENANT, AGENT).await, Ok(Value::Null));
+    refused_for(json!(TENANT), 2).await;
+
+    assert_eq!(open(TENANT, AGENT).await, limited);
+    assert_eq!(open(other, agent).await, Ok(Value::Null));
+    let counted = "SELECT refused::bigint FROM app.discord_state";
+    assert_eq!(count(&bots.owner, counted, &[]).await, 22);
+
+    // One is regained in a minute, and looking takes nothing.
+    bots.run("UPDATE app.rate_limits SET tat = tat - interval '61 seconds' WHERE key LIKE 'discord:refused:%'")
+        .await;
+    for _ in 0..3 {
+        assert_eq!(open(TENANT, AGENT).await, Ok(Value::Null));
+    }
+    refused_for(json!(TENANT), 1).await;
+    assert_eq!(open(TENANT, AGENT).await, limited);
 }
 
 #[tokio::test]

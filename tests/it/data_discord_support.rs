@@ -63,7 +63,7 @@ impl Bots {
         let owner = database.owner().await;
         owner
             .batch_execute(
-                "DELETE FROM app.jobs; DELETE FROM app.discord_interactions;
+                "DELETE FROM app.jobs; DELETE FROM app.discord_interactions; DELETE FROM app.discord_starts;
                  UPDATE public.agent_discord_connections SET worker_token_hash = NULL",
             )
             .await
@@ -146,6 +146,7 @@ impl Bots {
             json!({
                 "token_hash": hash(1), "lease_id": lease, "status": status, "transitions": report_transitions(),
                 "lease_seconds": 180, "error_code": null, "error_message": null, "report": null,
+                "per_minute": 6000, "burst": 100,
             }),
             changes,
         );
@@ -158,6 +159,12 @@ impl Bots {
         let reported = self.report(&lease, "active", &json!({})).await.unwrap();
         assert_eq!(reported["status"], "active");
         lease
+    }
+
+    /// How often the bot of an application was started lately.
+    pub(crate) async fn starts(&self, application: &str) -> String {
+        let starts = format!("SELECT starts::text FROM app.discord_starts WHERE application_id = '{application}'");
+        self.text(&starts).await
     }
 
     /// Another user, whose agent is connected with the application and the key of the tenant, without a token.
@@ -178,6 +185,11 @@ impl Bots {
             .get(0);
         (id, agent)
     }
+}
+
+/// The input of the operations that ask for an agent and a limit alone.
+pub(crate) fn of(agent: Uuid) -> Value {
+    json!({ "agent_id": agent, "per_minute": 60, "burst": 100 })
 }
 
 /// The input of `api.begin_worker_start`.

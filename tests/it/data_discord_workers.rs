@@ -1,11 +1,13 @@
 //! What the operations of bots' workers guarantee, whoever calls.
 
+use agentopia_domain::discord::worker::WorkerStatus;
 use futures::future::join_all;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::data_database::{AGENT, TENANT, call, count, sign_up, user};
+use crate::data_database::{AGENT, TENANT, call, count, sign_up, texts, user};
 use crate::data_discord_support::{
-    APPLICATION, BOT, Bots, GUILD, SECOND_AGENT, hash, key, names, service, start, stop, with,
+    APPLICATION, BOT, Bots, GUILD, SECOND_AGENT, bot, hash, key, names, of, service, start, stop, with,
 };
 
 /// How the tenant's worker is.
@@ -14,10 +16,22 @@ const WORKER: &str = "concat_ws(' ', desired_status, worker_status, worker_error
                                 CASE WHEN worker_lease_id IS NOT NULL THEN 'lease' END,
                                 CASE WHEN worker_lease_expires_at > clock_timestamp() THEN 'holds' END)";
 
+/// What is wanted of the tenant's worker, and how it is.
+const STATUSES: &str = "desired_status || ' ' || worker_status";
+
 /// By what the service names the place of a command in the tenant's guild.
 fn place(changes: &Value) -> Value {
     let place = json!({ "guild_id": GUILD, "application_id": APPLICATION, "public_key": key(), "own_key": false });
     with(place, changes)
+}
+
+/// Connects an agent of the tenant with the application of the tenant's bot and a new token.
+async fn connect(bots: &Bots, agent: Uuid, fingerprint: u8) {
+    let input = json!({
+        "agent_id": agent, "application_id": APPLICATION, "public_key": key(), "inactivity_timeout_minutes": null,
+        "bot": bot(fingerprint),
+    });
+    bots.ask("put_discord_connection", &input).await.unwrap();
 }
 
 /// The settlement of a start or a stop.
@@ -77,7 +91,7 @@ async fn of_those_who_start_at_once_one_does() {
         .collect();
     assert_eq!((begun.len(), outcomes.iter().flatten().count()), (1, 8), "{outcomes:?}");
     assert_eq!(bots.bot("worker_lease_id").await, begun[0]["lease_id"]);
-    assert_eq!(bots.bot("worker_starts").await, "1");
+    assert_eq!(bots.starts(APPLICATION).await, "1");
     assert_eq!(bots.jobs("discord_worker").await, ["open 1 later"]);
 }
 
@@ -201,12 +215,139 @@ async fn a_bot_is_logged_in_so_many_times_a_day() {
     }
 
     assert_eq!(bots.start(&limit).await, Err("PT429 start_limit_reached".to_owned()));
-    assert_eq!(bots.bot("worker_starts || ' ' || worker_status").await, "2 error");
+    assert_eq!(bots.starts(APPLICATION).await, "2");
+    assert_eq!(bots.bot("worker_status").await, "error");
 
-    bots.set("worker_starts_since = worker_starts_since - interval '24 hours'")
+    bots.run("UPDATE app.discord_starts SET since = since - interval '24 hours'")
         .await;
     assert_eq!(bots.start(&limit).await.unwrap()["outcome"], "begun");
-    assert_eq!(bots.bot("worker_starts").await, "1");
+    assert_eq!(bots.starts(APPLICATION).await, "1");
+}
+
+#[tokio::test]
+async fn the_starts_of_an_application_count_whichever_connection_it_is() {
+    let bots = Bots::new().await;
+    let starts = |agent| json!({ "agent_id": agent, "starts_per_day": 2 });
+    bots.start(&starts(AGENT)).await.unwrap();
+    bots.set("worker_status = 'error'").await;
+
+    bots.ask("delete_discord_connection", &of(AGENT)).await.unwrap();
+    connect(&bots, AGENT, 7).await;
+    assert_eq!(bots.start(&starts(AGENT)).await.unwrap()["outcome"], "begun");
+    assert_eq!(bots.starts(APPLICATION).await, "2");
+    bots.run("UPDATE public.agent_discord_connections SET worker_status = 'error' WHERE guild_id IS NULL")
+        .await;
+    let limited = Err("PT429 start_limit_reached".to_owned());
+    assert_eq!(bots.start(&starts(AGENT)).await, limited);
+
+    connect(&bots, SECOND_AGENT, 8).await;
+    assert_eq!(bots.start(&starts(SECOND_AGENT)).await, limited);
+    bots.run("DELETE FROM public.agents WHERE name = 'Agent'").await;
+    assert_eq!(bots.start(&starts(SECOND_AGENT)).await, limited);
+    assert_eq!(bots.starts(APPLICATION).await, "2");
+}
+
+#[tokio::test]
+async fn a_bot_is_started_when_its_worker_at_another_agent_has_ended() {
+    let mut found = Vec::new();
+    for status in [
+        "activating",
+        "active",
+        "stopping",
+        "inactive",
+        "error",
+        "unauthorized",
+        "bad_intents",
+    ] {
+        let bots = Bots::new().await;
+        bots.active().await;
+        bots.set(&format!("worker_status = '{status}'")).await;
+        connect(&bots, SECOND_AGENT, 7).await;
+        let second = json!({ "agent_id": SECOND_AGENT, "token_hash": hash(2) });
+        let wanted = "SELECT desired_status FROM public.agent_discord_connections
+                      WHERE agent_id <> $1 AND guild_id IS NULL";
+
+        let outcome = match bots.start(&second).await {
+            Ok(begun) => begun["outcome"].to_string(),
+            Err(refusal) => refusal,
+        };
+
+        let wanted = texts(&bots.owner, wanted, &[&AGENT]).await.join(" ");
+        found.push(format!(
+            "{status}: {outcome}, {wanted}, {}",
+            bots.starts(APPLICATION).await
+        ));
+    }
+
+    insta::assert_snapshot!(found.join("\n"), @r#"
+    activating: PT409 worker_stopping, inactive, 1
+    active: PT409 worker_stopping, inactive, 1
+    stopping: PT409 worker_stopping, inactive, 1
+    inactive: "begun", active, 2
+    error: "begun", active, 2
+    unauthorized: "begun", active, 2
+    bad_intents: "begun", active, 2
+    "#);
+}
+
+#[tokio::test]
+async fn what_nobody_asked_for_is_done_only_to_what_needs_it() {
+    let mut found = Vec::new();
+    for desired in ["active", "inactive"] {
+        for status in WorkerStatus::ALL {
+            let bots = Bots::new().await;
+            bots.active().await;
+            let columns = format!("desired_status = '{desired}', worker_status = '{status}'");
+            let mut outcomes = Vec::new();
+            for (operation, input) in [
+                ("begin_worker_start", start(&json!({ "token_hash": hash(2) }))),
+                ("begin_worker_stop", stop(&json!({}))),
+            ] {
+                bots.set(&columns).await;
+                bots.run("DELETE FROM app.jobs").await;
+                let before = bots.bot("worker_lease_id || ' ' || worker_lease_expires_at").await;
+                let automatic = with(input, &json!({ "automatic": true }));
+
+                outcomes.push(match bots.serve(operation, &automatic).await {
+                    Ok(answer) if answer["outcome"] == "begun" => bots.bot(STATUSES).await,
+                    Ok(answer) => {
+                        assert_eq!(
+                            (&answer["outcome"], &answer["status"]),
+                            (&json!("unchanged"), &json!(status))
+                        );
+                        "-".to_owned()
+                    }
+                    Err(refusal) => refusal,
+                });
+
+                if outcomes.last().is_some_and(|outcome| outcome == "-") {
+                    assert_eq!(bots.bot(STATUSES).await, format!("{desired} {status}"));
+                    let after = bots.bot("worker_lease_id || ' ' || worker_lease_expires_at").await;
+                    assert_eq!(after, before, "{operation} {desired} {status}");
+                }
+                // The job that does it looks again by itself.
+                assert_eq!(bots.jobs("discord_worker").await, Vec::<String>::new());
+            }
+            found.push(format!("{desired} {status}: {}", outcomes.join(", ")));
+        }
+    }
+
+    insta::assert_snapshot!(found.join("\n"), @r"
+    active inactive: -, -
+    active activating: -, -
+    active active: -, -
+    active stopping: PT409 worker_stopping, active stopping
+    active error: active activating, -
+    active unauthorized: -, -
+    active bad_intents: -, -
+    inactive inactive: -, -
+    inactive activating: -, inactive stopping
+    inactive active: -, inactive stopping
+    inactive stopping: PT409 worker_stopping, inactive stopping
+    inactive error: -, inactive stopping
+    inactive unauthorized: -, inactive stopping
+    inactive bad_intents: -, inactive stopping
+    ");
 }
 
 #[tokio::test]
@@ -266,52 +407,57 @@ async fn a_report_counts_with_the_token_and_the_lease_of_the_worker_started_last
 #[tokio::test]
 async fn a_worker_becomes_what_it_reports_where_that_makes_sense() {
     let mut found = Vec::new();
-    for (status, reported) in [
-        ("activating", "activating"),
-        ("activating", "active"),
-        ("active", "active"),
-        ("active", "activating"),
-        ("active", "stopping"),
-        ("active", "inactive"),
-        ("active", "error"),
-        ("activating", "unauthorized"),
-        ("activating", "bad_intents"),
-        ("stopping", "active"),
-        ("stopping", "error"),
-        ("stopping", "inactive"),
-        ("active", "running"),
+    for (desired, status, reported) in [
+        ("active", "activating", "activating"),
+        ("active", "activating", "active"),
+        ("active", "active", "active"),
+        ("active", "active", "activating"),
+        ("active", "active", "stopping"),
+        ("active", "active", "inactive"),
+        ("inactive", "active", "inactive"),
+        ("active", "active", "error"),
+        ("active", "activating", "unauthorized"),
+        ("active", "activating", "bad_intents"),
+        ("inactive", "stopping", "active"),
+        ("inactive", "stopping", "error"),
+        ("inactive", "stopping", "inactive"),
+        ("active", "stopping", "inactive"),
+        ("active", "active", "running"),
     ] {
         let bots = Bots::new().await;
         let lease = bots.start(&json!({})).await.unwrap()["lease_id"].clone();
-        bots.set(&format!("worker_status = '{status}', worker_lease_expires_at = now()"))
-            .await;
+        bots.set(&format!(
+            "desired_status = '{desired}', worker_status = '{status}', worker_lease_expires_at = now()"
+        ))
+        .await;
         bots.run("DELETE FROM app.jobs").await;
         let told = json!({ "error_code": null, "error_message": "It said so." });
         let answer = match bots.report(&lease, reported, &told).await {
             Ok(answer) => format!("stop: {}", answer["should_stop"]),
             Err(refusal) => refusal,
         };
-        let jobs = bots.jobs("discord_worker").await.join(" ");
-        found.push(format!(
-            "{status}, {reported}: {}; {answer}; {jobs}",
-            bots.bot(WORKER).await
-        ));
+        let worker = bots.bot(WORKER).await;
+        let jobs = bots.jobs("discord_worker").await;
+        let told = [vec![worker, answer], jobs].concat().join("; ");
+        found.push(format!("{desired} {status}, {reported}: {told}"));
     }
 
     insta::assert_snapshot!(found.join("\n"), @r"
-    activating, activating: active activating token lease; stop: false; 
-    activating, active: active active token lease holds; stop: false; 
-    active, active: active active token lease holds; stop: false; 
-    active, activating: active active token lease; PT409 status_refused; 
-    active, stopping: active stopping token lease; stop: true; 
-    active, inactive: inactive inactive; stop: true; 
-    active, error: active error worker_crashed It said so.; stop: true; open 1 due
-    activating, unauthorized: active unauthorized unauthorized It said so.; stop: true; 
-    activating, bad_intents: active bad_intents bad_intents It said so.; stop: true; 
-    stopping, active: active stopping token lease; stop: true; 
-    stopping, error: inactive inactive; stop: true; 
-    stopping, inactive: inactive inactive; stop: true; 
-    active, running: active active token lease; PT409 status_refused;
+    active activating, activating: active activating token lease; stop: false
+    active activating, active: active active token lease holds; stop: false
+    active active, active: active active token lease holds; stop: false
+    active active, activating: active active token lease; PT409 status_refused
+    active active, stopping: active stopping token lease; stop: true
+    active active, inactive: active error worker_crashed It said so.; stop: true; open 1 due
+    inactive active, inactive: inactive inactive; stop: true
+    active active, error: active error worker_crashed It said so.; stop: true; open 1 due
+    active activating, unauthorized: active unauthorized unauthorized It said so.; stop: true
+    active activating, bad_intents: active bad_intents bad_intents It said so.; stop: true
+    inactive stopping, active: inactive stopping token lease; stop: true
+    inactive stopping, error: inactive inactive; stop: true
+    inactive stopping, inactive: inactive inactive; stop: true
+    active stopping, inactive: active error worker_crashed It said so.; stop: true; open 1 due
+    active active, running: active active token lease; PT409 status_refused
     ");
 }
 
@@ -332,11 +478,204 @@ async fn what_every_report_moves_is_neither_a_change_nor_logged() {
     assert_eq!(bots.text(traces).await, before);
     assert!(bots.bot("worker_lease_expires_at").await > deadline);
     assert_eq!(bots.bot("worker_report").await, r#"{"guilds": 3}"#);
-    let too_much = json!({ "report": { "said": "x".repeat(9000) } });
+}
+
+#[tokio::test]
+async fn a_report_is_bounded_as_it_is_written_out() {
+    let bots = Bots::new().await;
+    let lease = bots.active().await;
+    let refused = Err("PT400 invalid_field".to_owned());
+
+    for report in [json!({ "said": "x".repeat(9000) }), json!({ "counts": vec![0; 3000] })] {
+        let told = bots.report(&lease, "active", &json!({ "report": report })).await;
+        assert_eq!(told, refused);
+    }
+    assert_eq!(bots.bot("worker_report IS NULL").await, "true");
+    let longest = json!({ "said": "x".repeat(8192 - r#"{"said": ""}"#.len()) });
+    bots.report(&lease, "active", &json!({ "report": longest }))
+        .await
+        .unwrap();
+    assert_eq!(bots.bot("octet_length(worker_report::text)").await, "8192");
+}
+
+#[tokio::test]
+async fn a_worker_reports_so_often_a_minute() {
+    let bots = Bots::new().await;
+    let lease = bots.active().await;
+    let often = json!({ "per_minute": 1, "burst": 1 });
+    bots.run("DELETE FROM app.rate_limits").await;
+
+    bots.report(&lease, "active", &often).await.unwrap();
+
+    let limited = Err("PT429 rate_limited".to_owned());
+    assert_eq!(bots.report(&lease, "error", &often).await, limited);
+    assert_eq!(bots.bot(WORKER).await, "active active token lease holds");
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_is_wanted_still_unless_nobody_spoke_to_it_or_it_is_switched_off() {
+    let mut found = Vec::new();
+    for (is_enabled, code) in [
+        (true, json!(null)),
+        (true, json!("idle")),
+        (true, json!("terminated")),
+        (false, json!(null)),
+        (false, json!("idle")),
+    ] {
+        let bots = Bots::new().await;
+        let lease = bots.active().await;
+        bots.set(&format!("is_enabled = {is_enabled}")).await;
+        bots.run("DELETE FROM app.jobs").await;
+
+        let told = bots
+            .report(&lease, "inactive", &json!({ "error_code": code }))
+            .await
+            .unwrap();
+
+        let worker = bots.bot(WORKER).await;
+        assert_eq!(
+            (&told["should_stop"], json!(worker.split(' ').nth(1))),
+            (&json!(true), told["status"].clone())
+        );
+        let jobs = bots.jobs("discord_worker").await;
+        let told = [vec![worker], jobs].concat().join("; ");
+        found.push(format!("{is_enabled} {code}: {told}"));
+    }
+
+    insta::assert_snapshot!(found.join("\n"), @r#"
+    true null: active error worker_crashed; open 1 due
+    true "idle": inactive inactive
+    true "terminated": active error terminated; open 1 due
+    false null: inactive inactive
+    false "idle": inactive inactive
+    "#);
+}
+
+#[tokio::test]
+async fn a_stop_that_nobody_wanted_is_a_crash_and_mended() {
+    let bots = Bots::new().await;
+    let lease = bots.active().await;
+    bots.report(&lease, "stopping", &json!({})).await.unwrap();
+    assert_eq!(bots.bot(WORKER).await, "active stopping token lease holds");
+    let automatic = json!({ "automatic": true });
+    let begun = bots.serve("begin_worker_stop", &stop(&automatic)).await.unwrap();
+    assert_eq!((&begun["outcome"], &begun["lease_id"]), (&json!("begun"), &lease));
+    let settle = async |error: Option<&str>| {
+        bots.serve("settle_worker_stop", &settlement(&lease, error))
+            .await
+            .unwrap()["status"]
+            .clone()
+    };
+
+    assert_eq!(settle(Some("manager_failed")).await, "stopping");
     assert_eq!(
-        bots.report(&lease, "active", &too_much).await,
-        Err("23514 agent_discord_connections_worker_report_check".to_owned())
+        bots.bot(WORKER).await,
+        "active stopping manager_failed Told so. token lease holds"
     );
+    assert_eq!(settle(None).await, "error");
+
+    assert_eq!(bots.bot(WORKER).await, "active error worker_crashed");
+    let again = bots.serve("begin_worker_start", &start(&automatic)).await.unwrap();
+    assert_eq!(again["outcome"], "begun");
+}
+
+#[tokio::test]
+async fn an_active_report_puts_its_job_off_until_silence_would_be_noticed() {
+    let put_off = "SELECT (run_after = worker_lease_expires_at)::text FROM app.jobs, public.agent_discord_connections
+                   WHERE kind = 'discord_worker' AND guild_id IS NULL";
+    for (what, preparation, expected) in [
+        ("waiting", "SELECT 1", "true"),
+        (
+            "due",
+            "UPDATE app.jobs SET run_after = now() - interval '1 minute'",
+            "true",
+        ),
+        (
+            "leased",
+            "UPDATE app.jobs SET lease_id = gen_random_uuid(), lease_expires_at = now() + interval '1 minute'",
+            "false",
+        ),
+        (
+            "settled",
+            "UPDATE app.jobs SET outcome = 'succeeded', finished_at = now()",
+            "false",
+        ),
+        (
+            "not wanted",
+            "UPDATE public.agent_discord_connections SET desired_status = 'inactive'",
+            "false",
+        ),
+        (
+            "switched off",
+            "UPDATE public.agent_discord_connections SET is_enabled = false",
+            "false",
+        ),
+    ] {
+        let bots = Bots::new().await;
+        let lease = bots.active().await;
+        bots.run("UPDATE app.jobs SET run_after = now() + interval '10 seconds'")
+            .await;
+        bots.run(preparation).await;
+
+        bots.report(&lease, "active", &json!({})).await.unwrap();
+
+        assert_eq!(bots.text(put_off).await, expected, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_of_something_else_is_not_put_off() {
+    let bots = Bots::new().await;
+    let lease = bots.active().await;
+    bots.run(&format!(
+        "SELECT app.request_job('discord_worker', '{SECOND_AGENT}', 9), app.request_job('discord_answer', '{AGENT}', 9)"
+    ))
+    .await;
+
+    bots.report(&lease, "active", &json!({})).await.unwrap();
+
+    let due = "SELECT count(*) FROM app.jobs WHERE run_after <= clock_timestamp()";
+    assert_eq!(count(&bots.owner, due, &[]).await, 2);
+}
+
+#[tokio::test]
+async fn a_late_sweep_gives_active_workers_their_lease_once_more() {
+    let bots = Bots::new().await;
+    bots.active().await;
+    let sweep = async |last: &str| {
+        bots.run(&format!(
+            "UPDATE app.sweep_state SET swept_at = now() - interval '{last}'"
+        ))
+        .await;
+        let input = json!({
+            "limit": 100, "late_after_seconds": 300, "settle_seconds": 0, "mass_minimum": 10, "mass_percent": 50,
+            "remind_after_seconds": 3600, "has_operator": true,
+        });
+        bots.serve("sweep_toolboxes", &input).await.unwrap();
+        bots.bot("round(extract(epoch FROM worker_lease_expires_at - now()) / 10) * 10")
+            .await
+    };
+    let silent = "worker_reported_at = now() - interval '300 seconds',
+                  worker_lease_expires_at = now() - interval '120 seconds'";
+
+    bots.set(silent).await;
+    assert_eq!(sweep("1 minute").await, "-120", "somebody listened");
+    assert_eq!(sweep("1 hour").await, "180");
+
+    // Once in a row.
+    bots.set(silent).await;
+    assert_eq!(sweep("1 hour").await, "-120");
+    for status in ["activating", "stopping", "error"] {
+        bots.set(&format!("worker_status = '{status}'")).await;
+        bots.run("UPDATE app.sweep_state SET was_late = false").await;
+        assert_eq!(sweep("1 hour").await, "-120", "{status}");
+    }
+    bots.set(
+        "worker_status = 'active', worker_reported_at = now(), worker_lease_expires_at = now() + interval '60 seconds'",
+    )
+    .await;
+    bots.run("UPDATE app.sweep_state SET was_late = false").await;
+    assert_eq!(sweep("1 hour").await, "60", "it is not overdue");
 }
 
 #[tokio::test]
@@ -368,7 +707,7 @@ async fn restarts_are_counted_until_it_went_well_for_a_while() {
     let bots = Bots::new().await;
     let automatic = start(&json!({ "automatic": true }));
     for expected in ["1", "2"] {
-        bots.set("worker_status = 'error'").await;
+        bots.set("desired_status = 'active', worker_status = 'error'").await;
         bots.serve("begin_worker_start", &automatic).await.unwrap();
         assert_eq!(bots.bot("worker_restarts").await, expected);
     }
@@ -434,6 +773,7 @@ async fn a_stop_is_written_before_anybody_is_asked_for_it() {
 async fn an_automatic_stop_leaves_what_the_owner_wants() {
     let bots = Bots::new().await;
     bots.active().await;
+    bots.set("worker_status = 'stopping'").await;
     let automatic = |agent| stop(&json!({ "automatic": true, "agent_id": agent }));
 
     bots.serve("begin_worker_stop", &automatic(AGENT)).await.unwrap();
@@ -565,8 +905,14 @@ async fn workers_that_nobody_wants_are_found() {
     assert_eq!(find().await, json!([SECOND_AGENT, TENANT]));
     bots.stop(&json!({})).await.unwrap();
     assert_eq!(find().await, json!([SECOND_AGENT, TENANT]), "it is being stopped");
-    bots.set("worker_status = 'error'").await;
-    assert_eq!(find().await, json!(listed));
+    // What is found is not running, whether it is wanted or not: the next one is started anew.
+    for desired in ["active", "inactive"] {
+        for status in ["inactive", "error", "unauthorized", "bad_intents"] {
+            bots.set(&format!("desired_status = '{desired}', worker_status = '{status}'"))
+                .await;
+            assert_eq!(find().await, json!(listed), "{desired} {status}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -609,7 +955,10 @@ async fn no_user_speaks_for_a_worker_or_its_job() {
         ("settle_worker_stop", settlement(&lease, None)),
         (
             "report_worker",
-            json!({ "token_hash": hash(1), "lease_id": lease, "status": "error", "transitions": {}, "lease_seconds": 1 }),
+            json!({
+                "token_hash": hash(1), "lease_id": lease, "status": "error", "transitions": {}, "lease_seconds": 1,
+                "per_minute": 60, "burst": 9,
+            }),
         ),
         ("read_worker", json!({ "agent_id": AGENT })),
         (

@@ -741,7 +741,9 @@ async fn what_has_served_its_time_is_removed_and_nothing_else() {
              INSERT INTO app.jobs (kind, key) VALUES ('alert', 'waiting');
              INSERT INTO app.discord_interactions (interaction_id, application_id, public_key, kind, response, created_at)
              SELECT id, '1', repeat('a', 64), 'agents', '{}', now() - age
-             FROM (VALUES ('11', interval '59 minutes'), ('12', interval '61 minutes')) AS interaction (id, age)",
+             FROM (VALUES ('11', interval '59 minutes'), ('12', interval '61 minutes')) AS interaction (id, age);
+             INSERT INTO app.discord_starts (application_id, since, starts)
+             VALUES ('1', now() - interval '23 hours 59 minutes', 9), ('2', now() - interval '24 hours', 9)",
         )
         .await;
 
@@ -752,12 +754,14 @@ async fn what_has_served_its_time_is_removed_and_nothing_else() {
         pruned["removed"],
         json!({
             "idempotency_keys": 1, "rate_limits": 1, "jobs": 1, "machine_attempts": 0, "alerts": 0, "discord_interactions": 1,
-            "toolbox_flips": 0,
+            "discord_starts": 1, "toolbox_flips": 0,
         })
     );
     assert_eq!(again["removed"], json!({}));
     let left = texts(&boxes.owner, "SELECT key FROM app.jobs ORDER BY key", &[]).await;
     assert_eq!(left, ["new", "waiting"]);
+    let counted = "SELECT application_id FROM app.discord_starts ORDER BY application_id";
+    assert_eq!(texts(&boxes.owner, counted, &[]).await, ["1", "423456789012345678"]);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::data_database::{AGENT, TENANT, call, count, texts, user};
-use crate::data_discord_support::{APPLICATION, Bots, GUILD, SECOND_AGENT, hash, key, with};
+use crate::data_discord_support::{APPLICATION, Bots, GUILD, SECOND_AGENT, hash, key, of, with};
 
 /// The input of a turn in the tenant's guild, with what proves a worker and an interaction.
 fn turn(changes: &Value) -> Value {
@@ -177,9 +177,7 @@ async fn an_interaction_counts_with_the_application_and_the_key_that_its_owner_h
     assert_eq!(messages(&bots).await, 0);
     let own = begin(&json!({ "agent_id": copy, "own_key": true })).await.unwrap();
     assert_eq!(own["owner_id"], json!(copycat));
-    bots.ask("clear_bot_token", &json!({ "agent_id": AGENT }))
-        .await
-        .unwrap();
+    bots.ask("clear_bot_token", &of(AGENT)).await.unwrap();
     assert_eq!(begin(&json!({})).await, refused);
 }
 

@@ -345,8 +345,8 @@ async fn what_is_no_change_is_named() {
     account_tool_environments_set_updated_at: alert_after created_at dtma_health_details_json dtma_last_known_version id last_heartbeat_at remind_after reported_at reported_generation revision updated_at
     account_tool_instances_audit_change: created_at id last_heartbeat_from_dtma reported_generation reported_state revision updated_at
     account_tool_instances_set_updated_at: created_at id last_heartbeat_from_dtma reported_generation reported_state revision updated_at
-    agent_discord_connections_audit_change: bot_token_key_id bot_token_set_at created_at id updated_at worker_lease_expires_at worker_lease_id worker_report worker_reported_at worker_restarts worker_starts worker_starts_since worker_status_changed_at
-    agent_discord_connections_set_updated_at: bot_token_key_id bot_token_set_at created_at id updated_at worker_lease_expires_at worker_lease_id worker_report worker_reported_at worker_restarts worker_starts worker_starts_since worker_status_changed_at
+    agent_discord_connections_audit_change: bot_token_key_id bot_token_set_at created_at id updated_at worker_lease_expires_at worker_lease_id worker_report worker_reported_at worker_restarts worker_status_changed_at
+    agent_discord_connections_set_updated_at: bot_token_key_id bot_token_set_at created_at id updated_at worker_lease_expires_at worker_lease_id worker_report worker_reported_at worker_restarts worker_status_changed_at
     ");
 }
 
@@ -564,6 +564,7 @@ async fn the_tenant_sees_rows_wherever_users_see_any() {
     app.audit_log
     app.chat_turns
     app.discord_interactions
+    app.discord_starts
     app.discord_state
     app.idempotency_keys
     app.jobs
