@@ -473,6 +473,7 @@ BEGIN
             worker_status = v_status,
             worker_status_changed_at = v_now,
             worker_error_code = CASE
+                WHEN v_status = 'error' AND input ->> 'status' = 'inactive' THEN 'worker_crashed'
                 WHEN v_status = 'error' THEN coalesce(input ->> 'error_code', 'worker_crashed')
                 WHEN v_status IN ('unauthorized', 'bad_intents') THEN v_status
             END,

@@ -545,7 +545,7 @@ async fn a_worker_that_ends_is_wanted_still_unless_nobody_spoke_to_it_or_it_is_s
     insta::assert_snapshot!(found.join("\n"), @r#"
     true null: active error worker_crashed; open 1 due
     true "idle": inactive inactive
-    true "terminated": active error terminated; open 1 due
+    true "terminated": active error worker_crashed; open 1 due
     false null: inactive inactive
     false "idle": inactive inactive
     "#);
