@@ -274,12 +274,34 @@ async fn the_manager_answers_as_the_old_one_did_and_tells_the_status() {
     none to show: 404 {"error":"Worker not found"}
     start: 200 {"message":"Worker worker-00000000-0000-0000-0000-000000000001 started."}
     start again: 200 {"message":"Worker worker-00000000-0000-0000-0000-000000000001 is already running."}
-    show: 200 {"agentId":"00000000-0000-0000-0000-000000000001","connectionDbId":"00000000-0000-0000-0000-000000000003","cpu":0.1,"memory":92000000,"name":"worker-00000000-0000-0000-0000-000000000001","status":"online"}
+    show: 200 {"agentId":"00000000-0000-0000-0000-000000000001","connectionDbId":"00000000-0000-0000-0000-000000000003","cpu":0.1,"memory":92000000,"name":"worker-00000000-0000-0000-0000-000000000001","pm2_env":{"env":{"DISCORD_BOT_TOKEN":"bot-of-00000000-0000-0000-0000-000000000001","WORKER_TOKEN":"agt_wk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},"restart_time":0,"status":"online"},"status":"online"}
     restart: 200 {"message":"Worker worker-00000000-0000-0000-0000-000000000001 started."}
     stop: 200 {"message":"Worker worker-00000000-0000-0000-0000-000000000001 stopped."}
     list: 200 [{"agentId":"00000000-0000-0000-0000-000000000001","connectionDbId":"00000000-0000-0000-0000-000000000003","cpu":0.1,"memory":92000000,"name":"worker-00000000-0000-0000-0000-000000000001","status":"stopped"}]
     "#);
     assert_eq!(worlds.manager.calls(AGENT, Call::Start), 2);
+    assert_eq!(worlds.manager.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_stop_of_another_lease_leaves_the_worker() {
+    let worlds = Worlds::start().await;
+    worlds.launch(AGENT).await;
+    let stop = |lease: Uuid| worlds.post("/stop-worker", &json!({ "agentId": AGENT, "leaseId": lease }));
+
+    let (status, answer) = send(stop(OTHER_AGENT)).await;
+    assert_eq!(
+        (status, worlds.worker().status),
+        (200, ProcessStatus::Online),
+        "{answer}"
+    );
+
+    let (status, answer) = send(stop(LEASE)).await;
+    assert_eq!(
+        (status, worlds.worker().status),
+        (200, ProcessStatus::Stopped),
+        "{answer}"
+    );
     assert_eq!(worlds.manager.complaints(), Vec::<String>::new());
 }
 
@@ -412,6 +434,14 @@ async fn a_worker_ends_as_it_is_told_or_by_itself() {
     worlds.manager.idle_out(AGENT);
     worlds.until_ended(ProcessStatus::Stopped).await;
     assert_eq!(last(), "inactive");
+    assert_eq!(worlds.functions.calls().pop().unwrap().2["errorCode"], "idle");
+
+    worlds.launch(AGENT).await;
+    worlds.until_reported().await;
+    worlds.manager.interrupt(AGENT);
+    worlds.until_ended(ProcessStatus::Stopped).await;
+    assert_eq!(last(), "inactive");
+    assert_eq!(worlds.functions.calls().pop().unwrap().2.get("errorCode"), None);
 
     worlds.launch(AGENT).await;
     worlds.until_reported().await;

@@ -1,7 +1,7 @@
 //! The worker manager: it runs a process, the worker, for each agent that is present in Discord.
 //!
 //! It is the manager of May 2025 as far as its callers see: the same paths, bodies and answers, and the life of processes as PM2 keeps them. There is
-//! a `/status` besides, which was asked for and did not exist. Its workers are played: each "logs in" after a moment, reports over real HTTP with its
+//! a `/status` besides, which was asked for and did not exist, and which shows a process as PM2 does, with its environment. Its workers are played: each "logs in" after a moment, reports over real HTTP with its
 //! token and under its lease, asks `chat` what it [hears](WorkerManagerWorld::say), and ends as it is told or by itself. Bodies that the old
 //! manager or a worker could do nothing with, and answers to workers that make no sense, are kept as complaints.
 
@@ -31,7 +31,7 @@ use super::connection::Connection;
 use super::server::Server;
 use crate::StackError;
 use fault::Faults;
-use order::{AgentOrder, StartOrder};
+use order::{AgentOrder, StartOrder, StopOrder};
 use process::{CHAT_LIMIT, Incoming, Order};
 
 pub use fault::{Call, Fault};
@@ -61,7 +61,8 @@ impl Default for WorkerManagerOptions {
         Self {
             token: "stand-in".to_owned(),
             login_after: Duration::from_millis(50),
-            pace: Pace::Every(Duration::from_millis(200)),
+            // As often as the functions take.
+            pace: Pace::Every(Duration::from_secs(1)),
         }
     }
 }
@@ -277,6 +278,11 @@ impl WorkerManagerWorld {
         self.manager().order(agent, Order::IdleOut);
     }
 
+    /// Interrupts an agent's worker, as the system does when its machine is restarted: it ends in good order, and says so.
+    pub fn interrupt(&self, agent: Uuid) {
+        self.manager().interrupt(agent);
+    }
+
     /// Ends an agent's worker at once, without a word, as the system does when memory runs out.
     pub fn kill(&self, agent: Uuid) {
         self.manager().kill(agent);
@@ -396,7 +402,7 @@ struct Question {
 /// What a request asks for.
 enum Task {
     Start(Box<StartOrder>),
-    Stop(Uuid),
+    Stop(StopOrder),
     Restart(Uuid),
     Status(Uuid),
     List,
@@ -559,8 +565,15 @@ impl Manager {
         Some(process.ended.clone())
     }
 
-    fn show(&self, agent: Uuid) -> Option<Value> {
-        self.processes.get(&agent).map(Process::show)
+    /// Whether a stop is meant for a worker that was there before.
+    fn runs_under_another(&self, order: &StopOrder) -> bool {
+        let process = self.processes.get(&order.agent_id);
+        let meant = order.lease_id;
+        process.is_some_and(|process| process.is_up() && meant.is_some_and(|lease| lease != process.worker.lease_id))
+    }
+
+    fn describe(&self, agent: Uuid) -> Option<Value> {
+        self.processes.get(&agent).map(Process::describe)
     }
 }
 
@@ -578,6 +591,20 @@ impl Process {
             "agentId": self.worker.agent_id,
             "connectionDbId": self.worker.connection_id,
         })
+    }
+
+    /// With its environment, in which its secrets are.
+    fn describe(&self) -> Value {
+        let mut description = self.show();
+        if let Value::Object(fields) = &mut description {
+            let environment = json!({
+                "status": self.worker.status.as_str(),
+                "restart_time": 0,
+                "env": { "DISCORD_BOT_TOKEN": self.worker.bot_token, "WORKER_TOKEN": self.worker.worker_token },
+            });
+            fields.insert("pm2_env".to_owned(), environment);
+        }
+        description
     }
 }
 
@@ -607,15 +634,14 @@ impl Worker {
 /// Reads what a request asks for; the error says what is wrong with it.
 fn read(call: Call, agent: Option<Uuid>, parts: &Parts, body: &[u8]) -> Result<Task, String> {
     let is_json = is_json(&parts.headers);
-    let of_agent = || order::read::<AgentOrder>(is_json, body).map(|order| order.agent_id);
     Ok(match call {
         Call::Start => {
             let order: StartOrder = order::read(is_json, body)?;
             order.check()?;
             Task::Start(Box::new(order))
         }
-        Call::Stop => Task::Stop(of_agent()?),
-        Call::Restart => Task::Restart(of_agent()?),
+        Call::Stop => Task::Stop(order::read(is_json, body)?),
+        Call::Restart => Task::Restart(order::read::<AgentOrder>(is_json, body)?.agent_id),
         Call::Status => Task::Status(agent.ok_or("agent_id is missing or no UUID")?),
         Call::List | Call::Any => Task::List,
     })
@@ -633,7 +659,11 @@ fn agent_in_query(parts: &Parts) -> Option<Uuid> {
 async fn perform(state: &Shared, client: &Client, task: Task) -> Answer {
     match task {
         Task::Start(order) => lock(state).start(state, client, *order),
-        Task::Stop(agent) => {
+        Task::Stop(order) => {
+            let agent = order.agent_id;
+            if lock(state).runs_under_another(&order) {
+                return message(&format!("Worker worker-{agent} runs under another lease."));
+            }
             // It is a success also where there is nothing to stop.
             stop(state, agent).await;
             message(&format!("Worker worker-{agent} stopped."))
@@ -648,8 +678,8 @@ async fn perform(state: &Shared, client: &Client, task: Task) -> Answer {
                 None => error(StatusCode::NOT_FOUND, "Worker not found"),
             }
         }
-        Task::Status(agent) => match lock(state).show(agent) {
-            Some(shown) => Answer::json(StatusCode::OK, &shown),
+        Task::Status(agent) => match lock(state).describe(agent) {
+            Some(described) => Answer::json(StatusCode::OK, &described),
             None => error(StatusCode::NOT_FOUND, "Worker not found"),
         },
         Task::List => {

@@ -31,7 +31,16 @@ fn default_inactivity_timeout() -> u32 {
     10
 }
 
-/// The body of `/stop-worker` and of `/restart-worker`.
+/// The body of `/stop-worker`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct StopOrder {
+    pub(super) agent_id: Uuid,
+    /// Only the worker that was started under it is meant; without it, whatever runs.
+    pub(super) lease_id: Option<Uuid>,
+}
+
+/// The body of `/restart-worker`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct AgentOrder {

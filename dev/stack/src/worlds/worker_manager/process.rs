@@ -48,6 +48,7 @@ struct Says {
 impl Says {
     const ACTIVE: Self = Self::well("active");
     const INACTIVE: Self = Self::well("inactive");
+    const IDLE: Self = Self::failed("inactive", "idle", "Nobody has asked anything for long enough.");
     const CRASHED: Self = Self::failed("error", "worker_crashed", "Uncaught exception: it was asked to crash.");
     const LOGIN_FAILED: Self = Self::failed("error", "login_failed", "The gateway closed the connection.");
     /// <https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes>
@@ -80,6 +81,13 @@ impl End {
         }
     }
 
+    fn idle() -> Self {
+        Self {
+            status: ProcessStatus::Stopped,
+            says: Some(Says::IDLE),
+        }
+    }
+
     fn failed(says: Says) -> Self {
         Self {
             status: ProcessStatus::Errored,
@@ -99,7 +107,8 @@ impl End {
 impl From<Order> for End {
     fn from(order: Order) -> Self {
         match order {
-            Order::Stop | Order::IdleOut => Self::well(),
+            Order::Stop => Self::well(),
+            Order::IdleOut => Self::idle(),
             Order::Crash => Self::failed(Says::CRASHED),
         }
     }
@@ -202,11 +211,12 @@ async fn say_last(manager: &Shared, agent: Uuid, run: u64, says: Says, client: &
         };
         let answer = call.send(client, REPORT_LIMIT).await;
         let is_heard = answer.as_ref().is_some_and(|answer| answer.status.is_success());
+        let asked = answer.as_ref().and_then(|answer| answer.retry_after);
         let next = lock(manager).heed(agent, run, says, answer);
         if is_heard || matches!(next, Next::End(_)) {
             return;
         }
-        tokio::time::sleep(LAST_PAUSE).await;
+        tokio::time::sleep(asked.unwrap_or(LAST_PAUSE)).await;
     }
 }
 
@@ -353,7 +363,7 @@ impl super::Process {
         }
         match limit.checked_sub(self.asked_at.elapsed()) {
             Some(left) if !left.is_zero() => Next::Pause(pause.min(left)),
-            _ => Next::End(End::well()),
+            _ => Next::End(End::idle()),
         }
     }
 }
