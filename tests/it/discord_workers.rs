@@ -94,15 +94,37 @@ async fn a_worker_that_falls_silent_is_given_up_and_started_again() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_bot_is_forgotten_is_stopped_by_the_sweep() {
+async fn a_worker_whose_bot_is_forgotten_is_stopped_at_once() {
     let stack = Stack::shared().await;
     for rest in ["connection", "bot-token"] {
-        let owner = Owner::connected(stack).await;
-        owner.command("start").await;
-        owner.becomes("active").await;
+        let owner = Owner::active(stack).await;
 
         let forgotten = owner.request(Method::DELETE, rest).await;
-        owner.sweep().await;
+
+        assert!(forgotten.status().is_success(), "{forgotten}");
+        assert!(!owner.runs(), "{rest}");
+        let connection = owner.connection().await;
+        let expected = if rest == "connection" {
+            Value::Null
+        } else {
+            json!("inactive")
+        };
+        assert_eq!(connection["worker_status"], expected, "{rest}");
+        assert_eq!(connection["desired_status"], expected, "{rest}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_whose_bot_is_forgotten_and_whose_manager_fails_is_stopped_by_the_sweep() {
+    let stack = Stack::shared().await;
+    for rest in ["connection", "bot-token"] {
+        let owner = Owner::active(stack).await;
+        let manager = stack.worker_manager();
+        manager.fail(owner.agent.id, Call::Stop, Fault::Status(400), 1);
+
+        let forgotten = owner.request(Method::DELETE, rest).await;
+        // The worker that is stopping has its time before the manager is asked again.
+        owner.sweep_later(3600.0).await;
 
         assert!(forgotten.status().is_success(), "{forgotten}");
         owner.ends().await;
@@ -280,4 +302,124 @@ async fn what_runs_and_nobody_wants_is_stopped() {
     assert!(other.runs());
     assert_eq!(stack.worker_manager().complaints(), Vec::<String>::new());
     assert_eq!(stack.discord().complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_new_token_restarts_a_worker_whose_token_discord_refused() {
+    let stack = Stack::shared().await;
+    let owner = Owner::connected(stack).await;
+    stack.worker_manager().set_login(owner.agent.id, Login::Unauthorized);
+    owner.command("start").await;
+    owner.becomes("unauthorized").await;
+    stack.worker_manager().set_login(owner.agent.id, Login::Succeeds);
+    let bot = stack.discord().create_bot(&owner.application).unwrap();
+
+    let replaced = owner.put("bot-token", &json!({ "bot_token": bot.token })).await;
+
+    assert_eq!(replaced.status(), 200, "{replaced}");
+    owner.becomes("active").await;
+    assert_eq!((owner.worker().bot_token, owner.starts()), (bot.token, 2));
+}
+
+#[tokio::test]
+async fn a_worker_that_is_just_starting_is_not_restarted() {
+    let stack = Stack::shared().await;
+    let owner = Owner::connected(stack).await;
+    stack.worker_manager().set_login(owner.agent.id, Login::Hangs);
+    owner.command("start").await;
+    let lease = owner.worker().lease_id;
+
+    let refused = owner.command("restart").await;
+
+    assert_snapshot!(refused, @r#"
+    409 Conflict
+    retry-after: 5
+    {"code":"worker_starting","error":"The worker is just starting. Please try again.","message":"The worker is just starting. Please try again.","request_id":"[request id]"}
+    "#);
+    assert_eq!((owner.worker().lease_id, owner.starts()), (lease, 1));
+    assert_eq!(owner.status().await, "activating");
+}
+
+#[tokio::test]
+async fn what_a_manager_says_of_a_worker_is_cut_to_what_is_harmless() {
+    let stack = Stack::shared().await;
+    let owner = Owner::active(stack).await;
+
+    let status = owner.command("status").await;
+
+    let (worker, json) = (owner.worker(), status.json());
+    let names: Vec<_> = json["details"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["agentId", "connectionDbId", "cpu", "memory", "name", "status"]);
+    assert_eq!(json["details"]["agentId"], owner.agent.id.to_string());
+    for secret in [worker.bot_token, worker.worker_token] {
+        assert!(!status.text().contains(&secret), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_that_is_repeated_spares_the_worker_that_was_started_since() {
+    let stack = Stack::shared().await;
+    let owner = Owner::active(stack).await;
+    let manager = stack.worker_manager();
+    // It is stopped, says so, and the manager does not.
+    manager.fail(owner.agent.id, Call::Stop, Fault::DoneAndFailed, 1);
+
+    let start_anew = async {
+        owner.becomes("inactive").await;
+        owner.command("start").await
+    };
+    let (stopped, started) = tokio::join!(owner.command("stop"), start_anew);
+
+    assert_eq!((stopped.status().as_u16(), started.status().as_u16()), (200, 200));
+    assert_eq!(stopped.json()["details"], Value::Null);
+    owner.becomes("active").await;
+    assert!(owner.runs());
+    assert_eq!(owner.starts(), 2);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_started_while_it_is_stopped_is_taken_back() {
+    let stack = Stack::shared().await;
+    let owner = Owner::connected(stack).await;
+    let manager = stack.worker_manager();
+    manager.set_login(owner.agent.id, Login::Hangs);
+    // The start waits to ask again, and somebody stops the worker meanwhile.
+    manager.fail(
+        owner.agent.id,
+        Call::Start,
+        Fault::RateLimited(Some(Duration::from_secs(2))),
+        1,
+    );
+
+    let stop_meanwhile = async {
+        eventually("the manager is asked", Duration::from_secs(10), async || {
+            owner.starts() == 1
+        })
+        .await;
+        owner.command("stop").await
+    };
+    let (started, stopped) = tokio::join!(owner.command("start"), stop_meanwhile);
+
+    assert_eq!(stopped.field("status"), "inactive");
+    assert_eq!(started.status(), 502, "{started}");
+    assert_eq!((owner.status().await.as_str(), owner.starts()), ("inactive", 1));
+    assert!(!owner.runs());
+}
+
+#[tokio::test]
+async fn a_sweep_looks_at_all_that_is_due() {
+    let stack = Stack::shared().await;
+    let owner = Owner::new(stack).await;
+    let due = "INSERT INTO app.jobs (kind, key)
+        SELECT 'discord_worker', gen_random_uuid()::text FROM generate_series(1, 45) RETURNING key";
+    let count = "SELECT count(*) FROM app.jobs WHERE kind = 'discord_worker' AND outcome IS NULL AND key = ANY ($1)";
+    let keys: Vec<String> = stack.db().column(due, &[]).await;
+
+    owner.sweep().await;
+
+    // Another test's sweep may be at some of them.
+    eventually("all are done", Duration::from_secs(5), async || {
+        stack.db().scalar::<i64>(count, &[&keys]).await == 0
+    })
+    .await;
 }

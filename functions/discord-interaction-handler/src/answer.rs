@@ -573,7 +573,7 @@ pub(crate) async fn count_refusal(app: &App, context: &RequestContext, error: &D
     if !error.is_invalid_request() {
         return None;
     }
-    let noted = discord_interactions::note_invalid_request(&app.db, context).await;
+    let noted = discord_interactions::note_invalid_request(&app.db, context, None).await;
     noted
         .map_err(|error| log_best_effort(context, "discord_refusal_not_counted", Err(error)))
         .ok()

@@ -6,12 +6,22 @@ use agentopia_domain::ids::{AgentId, UserId};
 use agentopia_domain::secrets::{BotTokenContext, Keyring, OpenError};
 use agentopia_platform::error::Kind;
 use agentopia_platform::{ApiError, random};
+use base64::Engine as _;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 /// The longest token. Discord's have about 70 characters, and it may lengthen them.
 const MAX_CHARS: usize = 200;
+/// The longest id of a bot, in digits.
+const ID_MAX_DIGITS: usize = 20;
+/// How a token's first part is written, with padding or without.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// A token as it came. It does not show in debug output.
 pub(crate) struct BotToken(SecretString);
@@ -34,18 +44,30 @@ impl BotToken {
         self.0.expose_secret().trim().is_empty()
     }
 
-    /// The token, if it can be one. White space around it was copied along.
+    /// The token, if it can be one: Discord counts against this deployment's address what it refuses. White space around it was copied along.
     pub(crate) fn parse(&self, field: &str) -> Result<SecretString, ApiError> {
         let text = self.0.expose_secret().trim();
-        if (1..=MAX_CHARS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(text.into())
-        } else {
-            Err(ApiError::invalid_field(
-                field,
-                format_args!("must be 1 to {MAX_CHARS} visible ASCII characters"),
-            ))
+        if !(1..=MAX_CHARS).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let problem = format_args!("must be 1 to {MAX_CHARS} visible ASCII characters");
+            return Err(ApiError::invalid_field(field, problem));
         }
+        if !has_form(text) {
+            let problem = "is not a bot's token: three parts with dots in between, the first of them the bot's id";
+            return Err(ApiError::invalid_field(field, problem));
+        }
+        Ok(text.into())
     }
+}
+
+/// Whether a text has the form of a token (<https://discord.com/developers/docs/reference#authentication>): the bot's id in Base64, a time, and a
+/// signature.
+fn has_form(text: &str) -> bool {
+    let mut parts = text.split('.');
+    let (Some(id), Some(time), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    let is_id = |id: Vec<u8>| (1..=ID_MAX_DIGITS).contains(&id.len()) && id.iter().all(u8::is_ascii_digit);
+    BASE64.decode(id).is_ok_and(is_id) && !time.is_empty() && !signature.is_empty()
 }
 
 /// A token as it is stored.
@@ -145,6 +167,39 @@ mod tests {
         for text in ["", "  ", "a b", "a\u{0}b", "é", &long] {
             let error = token(text).parse("bot_token").unwrap_err();
             assert_eq!(error.message(), "bot_token must be 1 to 200 visible ASCII characters.");
+        }
+    }
+
+    #[test]
+    fn a_token_has_three_parts_and_begins_with_a_bots_id() {
+        // The first is padded, as older ones may be.
+        for text in ["MTI=.GaBcDe.signature", "MTI.GaBcDe.signature", "MTIzNDU2.G-_.s"] {
+            assert!(token(text).parse("f").is_ok(), "{text}");
+        }
+        let long = format!("{}.a.b", "MTIz".repeat(7));
+        let others = [
+            "abc",
+            "MTIz.GaBcDe",
+            "MTIz.GaBcDe.a.b",
+            "MTIz..a",
+            "MTIz.a.",
+            ".a.b",
+            "123.a.b",
+            "YWJj.a.b",
+            "MT!z.a.b",
+            &long,
+        ];
+        for text in others {
+            let error = token(text).parse("bot_token").unwrap_err();
+            assert_eq!(
+                (error.status().as_u16(), error.code()),
+                (400, "invalid_field"),
+                "{text}"
+            );
+            assert_eq!(
+                error.message(),
+                "bot_token is not a bot's token: three parts with dots in between, the first of them the bot's id."
+            );
         }
     }
 

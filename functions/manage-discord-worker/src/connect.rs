@@ -3,6 +3,7 @@
 use agentopia_clients::discord::Application;
 use agentopia_domain::discord::worker::{DesiredStatus, WorkerStatus, restart_transitions};
 use agentopia_domain::ids::AgentId;
+use agentopia_platform::db::OperationError;
 use agentopia_platform::db::discord_connections::{self, ConfirmedBot, DiscordState, OpenedBot, PutDiscordConnection};
 use agentopia_platform::db::discord_workers::Mandate;
 use agentopia_platform::error::Kind;
@@ -54,7 +55,7 @@ impl Wanted {
     }
 }
 
-/// Connects an agent's bot. With a token of its own a worker that runs is started anew, because the old token may be over.
+/// Connects an agent's bot. With a token of its own a worker that is wanted is started anew, because the old token may be over.
 ///
 /// # Errors
 ///
@@ -104,7 +105,7 @@ pub(crate) async fn connect(
     });
     let state = discord_connections::put_discord_connection(&app.db, context, &user.caller, &input).await?;
 
-    if !is_running(&state) {
+    if !is_to_be_restarted(&state) {
         return Ok(state);
     }
     let mandate = Mandate::Owner(&user.caller, None);
@@ -114,15 +115,58 @@ pub(crate) async fn connect(
     Ok(state)
 }
 
-/// Whether a worker runs that has the token of before.
-fn is_running(state: &DiscordState) -> bool {
+/// Whether a worker is wanted that has the token of before, or ended because of it. What is stopping is left to stop.
+fn is_to_be_restarted(state: &DiscordState) -> bool {
     state.connection.as_ref().is_some_and(|connection| {
-        connection.desired_status == DesiredStatus::Active
-            && matches!(
-                connection.worker_status,
-                WorkerStatus::Activating | WorkerStatus::Active
-            )
+        connection.desired_status == DesiredStatus::Active && connection.worker_status != WorkerStatus::Stopping
     })
+}
+
+/// Forgets a bot's token, and stops its worker. If the manager cannot be told the sweep goes on.
+///
+/// # Errors
+///
+/// 404 `agent_not_found`, `connection_missing`; 429 `rate_limited`; or if the database is unavailable.
+pub(crate) async fn forget_token(
+    app: &App,
+    context: &RequestContext,
+    user: &caller::User,
+    agent_id: AgentId,
+) -> Result<DiscordState, OperationError> {
+    let state = discord_connections::clear_bot_token(&app.db, context, &user.caller, agent_id, app.change).await?;
+    if !has_worker(&state) {
+        return Ok(state);
+    }
+    let stopped = worker::stop(app, context, agent_id, Mandate::Automatic).await;
+    serve::log_best_effort(context, "worker_not_stopped", stopped.map(|_| ()));
+    discord_connections::get_discord_connection(&app.db, context, &user.caller, agent_id).await
+}
+
+/// Forgets an agent's bot, and stops its worker. If the manager cannot be told the sweep goes on.
+///
+/// # Errors
+///
+/// As [`forget_token`].
+pub(crate) async fn forget(
+    app: &App,
+    context: &RequestContext,
+    user: &caller::User,
+    agent_id: AgentId,
+) -> Result<(), OperationError> {
+    let state = discord_connections::get_discord_connection(&app.db, context, &user.caller, agent_id).await?;
+    discord_connections::delete_discord_connection(&app.db, context, &user.caller, agent_id, app.change).await?;
+    if has_worker(&state) {
+        let is_due = || worker::is_recorded(app, context, agent_id, None);
+        let stopped = worker::stop_at_manager(app, context, agent_id, None, is_due).await;
+        serve::log_best_effort(context, "worker_not_stopped", stopped.map(|_| ()));
+    }
+    Ok(())
+}
+
+/// Whether something may run. What failed may.
+fn has_worker(state: &DiscordState) -> bool {
+    let connection = state.connection.as_ref();
+    connection.is_some_and(|connection| connection.worker_status != WorkerStatus::Inactive)
 }
 
 /// Refuses an application that is not the token's, by the field that says so.
@@ -174,6 +218,35 @@ mod tests {
             public_key: public_key.map(|key| named("public_key", key)),
             inactivity_timeout_minutes: None,
             token: None,
+        }
+    }
+
+    fn state(desired: &str, status: &str) -> DiscordState {
+        let connection = serde_json::json!({
+            "application_id": "1", "public_key": "ab", "has_bot_token": true, "desired_status": desired,
+            "worker_status": status,
+        });
+        serde_json::from_str(&format!(r#"{{"connection": {connection}, "guilds": []}}"#)).unwrap()
+    }
+
+    #[test]
+    fn a_worker_that_is_wanted_is_restarted_with_its_new_token() {
+        for status in WorkerStatus::ALL {
+            let is_stopping = status == WorkerStatus::Stopping;
+            assert_eq!(
+                is_to_be_restarted(&state("active", status.as_str())),
+                !is_stopping,
+                "{status}"
+            );
+            assert!(!is_to_be_restarted(&state("inactive", status.as_str())), "{status}");
+        }
+    }
+
+    #[test]
+    fn what_may_run_is_stopped_when_its_bot_is_forgotten() {
+        for status in WorkerStatus::ALL {
+            let expected = status != WorkerStatus::Inactive;
+            assert_eq!(has_worker(&state("inactive", status.as_str())), expected, "{status}");
         }
     }
 

@@ -73,7 +73,7 @@ where
             Err(error) => error,
         };
         if error.is_invalid_request() {
-            let noted = discord_interactions::note_invalid_request(&app.db, context).await;
+            let noted = discord_interactions::note_invalid_request(&app.db, context, Some(opened.user_id)).await;
             if let Ok(Some(pause)) = &noted {
                 return Err(paused(*pause).because(error.to_string()));
             }

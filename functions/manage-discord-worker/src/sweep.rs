@@ -18,7 +18,8 @@ use crate::app::App;
 
 /// A worker's next step.
 const WORKER: &str = "discord_worker";
-const WORKERS_PER_SWEEP: u32 = 20;
+/// Jobs that are claimed at once; more are when these are done.
+const BATCH: u32 = 20;
 /// How long a job may take until another may take it over: longer than its calls together may.
 const LEASE: Duration = Duration::from_secs(120);
 /// What is at work at once.
@@ -44,19 +45,40 @@ pub(crate) struct Swept {
 
 /// Sweeps once.
 pub(crate) async fn sweep(app: &App, context: &RequestContext) -> Result<Swept, ApiError> {
-    let jobs = jobs::claim_jobs(&app.db, context, &[WORKER], WORKERS_PER_SWEEP, LEASE).await?;
-    let workers = jobs.len();
+    let jobs = jobs::claim_jobs(&app.db, context, &[WORKER], BATCH, LEASE).await?;
 
     // Side by side: each waits for the manager as long as it must.
-    let ((), unwanted) = futures::join!(run_all(app, context, jobs), unwanted::stop(app, context));
+    let (workers, unwanted) = futures::join!(run_all(app, context, jobs), unwanted::stop(app, context));
 
     Ok(Swept { workers, unwanted })
 }
 
-async fn run_all(app: &App, context: &RequestContext, jobs: Vec<Job>) {
-    stream::iter(jobs)
-        .for_each_concurrent(AT_ONCE, |job| run(app, context, job))
-        .await;
+/// Does these jobs, and whatever else is due while there is time, batch by batch. How many there were.
+async fn run_all(app: &App, context: &RequestContext, first: Vec<Job>) -> usize {
+    let mut workers = 0;
+    let mut batch = first;
+    while !batch.is_empty() {
+        workers += batch.len();
+        stream::iter(batch)
+            .for_each_concurrent(AT_ONCE, |job| run(app, context, job))
+            .await;
+        batch = claim_more(app, context).await;
+    }
+    workers
+}
+
+/// What else is due; nothing when time is over, or if that cannot be told.
+async fn claim_more(app: &App, context: &RequestContext) -> Vec<Job> {
+    if context.elapsed() > BEGIN_WITHIN {
+        return Vec::new();
+    }
+    match jobs::claim_jobs(&app.db, context, &[WORKER], BATCH, LEASE).await {
+        Ok(jobs) => jobs,
+        Err(error) => {
+            serve::log_best_effort(context, "jobs_not_claimed", Err(error));
+            Vec::new()
+        }
+    }
 }
 
 /// Does a job. What fails is in the log, and the job is taken up again when its lease runs out.

@@ -1,26 +1,28 @@
 //! A worker is started and stopped: what is written before and after, and the worker manager asked in between.
 //!
 //! The manager runs one worker for each agent, and leaves one that runs as it is. So a start stops what may run first: it has another token and
-//! another lease, and would never be heard. Both may be repeated; a start that may have been done is followed by a stop if it is given up.
+//! another lease, and would never be heard. Both may be repeated, as long as what is recorded is what they were begun for: another worker may have been
+//! started since. A start that may have been done is followed by a stop if it is given up.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agentopia_clients::worker_manager::{ManagerError, StartWorker, WorkerManager};
-use agentopia_domain::discord::worker::{WorkerStatus, stop_transitions};
+use agentopia_domain::discord::worker::{START_TIMED_OUT, WorkerStatus, stop_transitions};
 use agentopia_domain::ids::AgentId;
 use agentopia_domain::retry::{Failure, RetryPolicy};
 use agentopia_domain::secrets::Keyring;
 use agentopia_platform::bearer::WorkerToken;
 use agentopia_platform::db::OperationError;
 use agentopia_platform::db::discord_workers::{
-    self, BeginWorkerStart, BegunStart, BegunStop, Mandate, SettleWorker, Transitions, WorkerToStart,
+    self, BeginWorkerStart, BegunStart, BegunStop, Mandate, RecordedWorker, SettleWorker, Transitions, WorkerToStart,
 };
 use agentopia_platform::error::Kind;
 use agentopia_platform::log::Level;
 use agentopia_platform::{ApiError, RequestContext, random, serve, sleep};
 use serde_json::Value;
 use thiserror::Error;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::bot_token::{self, Unreadable};
@@ -35,6 +37,8 @@ const PATIENCE: RetryPolicy = RetryPolicy {
 const REPEAT_WITHIN: Duration = Duration::from_secs(15);
 /// When it is worth asking again for what the operator has to mend.
 const UNCONFIGURED_RETRY: Duration = Duration::from_secs(60);
+/// The same for what is just being done by somebody else.
+pub(crate) const BUSY_RETRY: Duration = Duration::from_secs(5);
 
 /// How a start went.
 #[derive(Clone, Debug)]
@@ -47,7 +51,7 @@ pub(crate) struct Started {
     pub(crate) inactivity_timeout_minutes: i32,
     /// Who it speaks for; `None` if there was nothing to do.
     pub(crate) agent_name: Option<String>,
-    /// What the manager says; null if it was not asked.
+    /// What of the manager's answer is shown; null if it was not asked.
     pub(crate) details: Value,
 }
 
@@ -58,7 +62,7 @@ pub(crate) struct Stopped {
     pub(crate) is_begun: bool,
     /// What the worker is seen doing.
     pub(crate) status: WorkerStatus,
-    /// What the manager says; null if it was not asked.
+    /// What of the manager's answer is shown; null if it was not asked, or the worker ended before it answered.
     pub(crate) details: Value,
 }
 
@@ -89,6 +93,10 @@ pub(crate) enum LaunchError {
         /// Whether the worker may run all the same.
         may_run: bool,
     },
+    #[error("it was stopped meanwhile")]
+    Stopped,
+    #[error("it was started once more meanwhile")]
+    Superseded,
 }
 
 impl From<ManagerError> for LaunchError {
@@ -116,6 +124,9 @@ impl LaunchError {
         match self {
             Self::BotToken(_) => Failure::Permanent,
             Self::Manager { error, .. } => error.failure(),
+            Self::Stopped | Self::Superseded => Failure::Transient {
+                retry_after: Some(BUSY_RETRY),
+            },
         }
     }
 
@@ -124,6 +135,18 @@ impl LaunchError {
         match self {
             Self::BotToken(error) => error.told(),
             Self::Manager { error, .. } => manager_refusal("The worker was not started", error),
+            Self::Stopped => ApiError::new(
+                Kind::Conflict,
+                "worker_stopping",
+                "The worker was stopped while it was starting.",
+            )
+            .retry_after(BUSY_RETRY),
+            Self::Superseded => ApiError::new(
+                Kind::Conflict,
+                "worker_superseded",
+                "The worker was started once more while it was starting.",
+            )
+            .retry_after(BUSY_RETRY),
         }
     }
 
@@ -236,18 +259,47 @@ pub(crate) async fn start(
             serve::log_best_effort(context, "worker_start_not_settled", settled.map(|_| ()));
             // Not before that is written: it would say that it ended in good order.
             if error.may_run() {
-                stop_best_effort(context, manager, agent_id).await;
+                stop_best_effort(context, manager, agent_id, worker.lease_id).await;
             }
             return Err(WorkerError::NotStarted(error));
         }
     };
 
-    let status = discord_workers::settle_worker_start(&app.db, context, &settle).await?;
-    if matches!(status, WorkerStatus::Stopping | WorkerStatus::Inactive) {
-        // It was stopped meanwhile, perhaps before the manager had it.
-        stop_best_effort(context, manager, agent_id).await;
+    // Its first report says that it runs. Until then there is nothing to write.
+    let recorded = discord_workers::read_worker(&app.db, context, agent_id).await?;
+    let is_up = recorded.as_ref().is_some_and(|recorded| {
+        recorded.lease_id == Some(worker.lease_id)
+            && matches!(recorded.worker_status, WorkerStatus::Activating | WorkerStatus::Active)
+    });
+    if !is_up {
+        // Whoever ended it may have done so before the manager had it.
+        stop_best_effort(context, manager, agent_id, worker.lease_id).await;
     }
-    Ok(started(&worker, status, details))
+    match after_launch(recorded.as_ref(), worker.lease_id) {
+        Ok(status) => Ok(started(&worker, status, details)),
+        Err(error) => {
+            note(context, "worker_not_started", agent_id, &error);
+            Err(WorkerError::NotStarted(error))
+        }
+    }
+}
+
+/// What a worker is seen doing that the manager has started, if it is one that is looked for.
+fn after_launch(recorded: Option<&RecordedWorker>, lease_id: Uuid) -> Result<WorkerStatus, LaunchError> {
+    let Some(recorded) = recorded else {
+        return Err(LaunchError::Stopped);
+    };
+    match recorded.worker_status {
+        WorkerStatus::Activating | WorkerStatus::Active if recorded.lease_id != Some(lease_id) => {
+            Err(LaunchError::Superseded)
+        }
+        WorkerStatus::Inactive | WorkerStatus::Stopping => Err(LaunchError::Stopped),
+        WorkerStatus::Error if recorded.error_code.as_deref() == Some(START_TIMED_OUT) => {
+            Err(ManagerError::TimedOut.into())
+        }
+        // The others are its own words.
+        status => Ok(status),
+    }
 }
 
 fn started(worker: &WorkerToStart, status: WorkerStatus, details: Value) -> Started {
@@ -285,17 +337,19 @@ async fn launch(
         guild_ids: &worker.guild_ids,
     };
 
-    patiently(context, || manager.stop(context, agent_id)).await?;
+    let begun = Some((WorkerStatus::Activating, Some(worker.lease_id)));
+    let is_due = || is_recorded(app, context, agent_id, begun);
+    patiently(context, || manager.stop(context, agent_id, None), is_due).await?;
     let may_run = AtomicBool::new(false);
-    let started = patiently(context, || async {
+    let start = || async {
         let started = manager.start(context, &asked).await;
         may_run.fetch_or(
             started.as_ref().is_err_and(ManagerError::is_ambiguous),
             Ordering::Relaxed,
         );
         started
-    })
-    .await;
+    };
+    let started = patiently(context, start, is_due).await;
     started.map_err(|error| LaunchError::Manager {
         error,
         may_run: may_run.into_inner(),
@@ -333,7 +387,9 @@ pub(crate) async fn stop(
         error_code: None,
         error_message: None,
     };
-    match stop_at_manager(app, context, agent_id).await {
+    let begun = Some((WorkerStatus::Stopping, Some(worker.lease_id)));
+    let is_due = || is_recorded(app, context, agent_id, begun);
+    match stop_at_manager(app, context, agent_id, None, is_due).await {
         Ok(details) => Ok(Stopped {
             is_begun: true,
             status: discord_workers::settle_worker_stop(&app.db, context, &settle).await?,
@@ -344,36 +400,73 @@ pub(crate) async fn stop(
             let told = manager_refusal("The worker was not stopped", &error);
             settle.error_code = Some(told.code());
             settle.error_message = Some(told.message());
-            let settled = discord_workers::settle_worker_stop(&app.db, context, &settle).await;
-            serve::log_best_effort(context, "worker_stop_not_settled", settled.map(|_| ()));
+            match discord_workers::settle_worker_stop(&app.db, context, &settle).await {
+                Ok(WorkerStatus::Stopping) => {}
+                // It has ended by its own account.
+                Ok(status) => {
+                    return Ok(Stopped {
+                        is_begun: true,
+                        status,
+                        details: Value::Null,
+                    });
+                }
+                Err(error) => serve::log_best_effort(context, "worker_stop_not_settled", Err(error)),
+            }
             Err(WorkerError::NotStopped(error))
         }
     }
 }
 
-/// Has the manager end what it runs for an agent, if it runs anything. Without a manager nothing does.
-pub(crate) async fn stop_at_manager(
+/// Has the manager end what it runs for an agent, if it runs anything; under a lease only if it is the one that was started under it. It is asked
+/// again as long as that is due. Without a manager nothing runs.
+pub(crate) async fn stop_at_manager<D>(
     app: &App,
     context: &RequestContext,
     agent_id: AgentId,
-) -> Result<Value, ManagerError> {
+    lease_id: Option<Uuid>,
+    is_due: impl Fn() -> D,
+) -> Result<Value, ManagerError>
+where
+    D: Future<Output = bool>,
+{
     match &app.manager {
-        Some(manager) => patiently(context, || manager.stop(context, agent_id)).await,
+        Some(manager) => patiently(context, || manager.stop(context, agent_id, lease_id), is_due).await,
         None => Ok(Value::Null),
     }
 }
 
 /// The same, once, where nobody waits for how it went.
-async fn stop_best_effort(context: &RequestContext, manager: &WorkerManager, agent_id: AgentId) {
-    if let Err(error) = manager.stop(context, agent_id).await {
+async fn stop_best_effort(context: &RequestContext, manager: &WorkerManager, agent_id: AgentId, lease_id: Uuid) {
+    if let Err(error) = manager.stop(context, agent_id, Some(lease_id)).await {
         note(context, "worker_not_stopped", agent_id, &error);
     }
 }
 
-/// Asks the manager, and asks again where that may help.
-async fn patiently<F>(context: &RequestContext, call: impl Fn() -> F) -> Result<Value, ManagerError>
+/// Whether this status and lease are what is recorded of an agent's worker, or nothing is. If that cannot be told they are not: the sweep tries again.
+pub(crate) async fn is_recorded(
+    app: &App,
+    context: &RequestContext,
+    agent_id: AgentId,
+    expected: Option<(WorkerStatus, Option<Uuid>)>,
+) -> bool {
+    match discord_workers::read_worker(&app.db, context, agent_id).await {
+        Ok(recorded) => recorded.map(|worker| (worker.worker_status, worker.lease_id)) == expected,
+        Err(error) => {
+            note(context, "worker_not_read", agent_id, &error);
+            false
+        }
+    }
+}
+
+/// Asks the manager, and asks again where that may help and still is due.
+async fn patiently<F, D>(
+    context: &RequestContext,
+    call: impl Fn() -> F,
+    is_due: impl Fn() -> D,
+) -> Result<Value, ManagerError>
 where
     F: Future<Output = Result<Value, ManagerError>>,
+    D: Future<Output = bool>,
 {
     let until = context.elapsed() + REPEAT_WITHIN;
     let mut attempt = 0;
@@ -387,6 +480,9 @@ where
             return Err(error);
         };
         sleep(pause).await;
+        if !is_due().await {
+            return Err(error);
+        }
         attempt += 1;
     }
 }
@@ -403,6 +499,7 @@ pub(crate) fn note(context: &RequestContext, event: &'static str, agent_id: Agen
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use serde_json::json;
 
     use super::*;
 
@@ -429,6 +526,47 @@ mod tests {
         assert_snapshot!(told(ManagerError::Malformed("expected value".to_owned())), @"502 worker_manager_failed: The worker was not started: the worker manager did not answer as it should.");
         assert_snapshot!(told(ManagerError::TimedOut), @"504 worker_manager_timed_out: The worker was not started: the worker manager was too slow.");
         assert_snapshot!(told(ManagerError::Broken("refused by 10.0.0.1".to_owned())), @"502 worker_manager_unreachable: The worker was not started: the worker manager cannot be reached.");
+    }
+
+    #[test]
+    fn what_happened_to_a_worker_while_it_was_started_is_told() {
+        let lease_id = Uuid::from_u128(1);
+        let outcome = |status: &str, lease: Value, code: Value| {
+            let recorded: RecordedWorker = serde_json::from_value(json!({
+                "connection_id": lease_id, "user_id": lease_id, "lease_id": lease, "desired_status": "active",
+                "worker_status": status, "is_overdue": false, "has_token": true, "restarts": 0, "error_code": code,
+                "seconds_in_status": 0, "seconds_left": 0,
+            }))
+            .unwrap();
+            match after_launch(Some(&recorded), lease_id) {
+                Ok(status) => status.to_string(),
+                Err(error) => ApiError::from(WorkerError::NotStarted(error)).code().to_owned(),
+            }
+        };
+        let (ours, others) = (json!(lease_id), json!(Uuid::from_u128(2)));
+        let cases = [
+            (outcome("activating", ours.clone(), Value::Null), "activating"),
+            (outcome("active", ours.clone(), Value::Null), "active"),
+            (outcome("activating", others.clone(), Value::Null), "worker_superseded"),
+            (outcome("active", others, Value::Null), "worker_superseded"),
+            (outcome("stopping", ours, Value::Null), "worker_stopping"),
+            (outcome("inactive", Value::Null, Value::Null), "worker_stopping"),
+            (
+                outcome("error", Value::Null, json!("start_timed_out")),
+                "worker_manager_timed_out",
+            ),
+            (outcome("error", Value::Null, json!("login_failed")), "error"),
+            (
+                outcome("unauthorized", Value::Null, json!("unauthorized")),
+                "unauthorized",
+            ),
+            (outcome("bad_intents", Value::Null, json!("bad_intents")), "bad_intents"),
+        ];
+
+        for (outcome, expected) in cases {
+            assert_eq!(outcome, expected);
+        }
+        assert!(matches!(after_launch(None, lease_id), Err(LaunchError::Stopped)));
     }
 
     #[test]

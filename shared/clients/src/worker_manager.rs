@@ -127,7 +127,7 @@ impl WorkerManager {
         })
     }
 
-    /// Asks for a worker, once. Where the agent has one that runs the manager leaves it as it is. Returns what the manager says.
+    /// Asks for a worker, once. Where the agent has one that runs the manager leaves it as it is. Returns what of the manager's answer is shown.
     ///
     /// # Errors
     ///
@@ -143,13 +143,19 @@ impl WorkerManager {
         wire::answer(&body, &secrets)
     }
 
-    /// Ends an agent's worker, if there is one. Returns what the manager says.
+    /// Ends an agent's worker, if there is one. A lease spares a worker that runs under another, where the manager knows leases; one that does not
+    /// leaves the field and ends whatever runs. Returns what of the manager's answer is shown.
     ///
     /// # Errors
     ///
     /// If there is no answer that it is ending or that there is none. Asking again does no harm.
-    pub async fn stop(&self, context: &RequestContext, agent_id: AgentId) -> Result<Value, ManagerError> {
-        let request = self.post("stop-worker", &wire::StopWorker { agent_id })?;
+    pub async fn stop(
+        &self,
+        context: &RequestContext,
+        agent_id: AgentId,
+        lease_id: Option<Uuid>,
+    ) -> Result<Value, ManagerError> {
+        let request = self.post("stop-worker", &wire::StopWorker { agent_id, lease_id })?;
         let secrets = [self.token.expose_secret()];
         match self.call(context, request, ANSWER_MAX_BYTES, &secrets).await {
             Ok(body) => wire::answer(&body, &secrets),
@@ -158,7 +164,7 @@ impl WorkerManager {
         }
     }
 
-    /// What the manager knows about an agent's worker, in its own words.
+    /// What the manager knows about an agent's worker, as far as it is shown.
     ///
     /// # Errors
     ///
@@ -297,7 +303,11 @@ mod tests {
     fn a_body_is_announced_as_json() {
         let agent_id = AgentId(Uuid::from_u128(7));
 
-        let request = manager().post("stop-worker", &wire::StopWorker { agent_id }).unwrap();
+        let order = wire::StopWorker {
+            agent_id,
+            lease_id: None,
+        };
+        let request = manager().post("stop-worker", &order).unwrap();
 
         assert_eq!(
             (request.method(), request.uri().path()),

@@ -5,6 +5,7 @@ use agentopia_domain::discord::worker::{WorkerStatus, in_words, restart_transiti
 use agentopia_domain::ids::AgentId;
 use agentopia_platform::db::discord_connections::{self, Connection, Shown};
 use agentopia_platform::db::discord_workers::Mandate;
+use agentopia_platform::error::Kind;
 use agentopia_platform::extract::JsonWithin;
 use agentopia_platform::{ApiError, RequestContext, caller, extract, fields, serve};
 use axum::extract::State;
@@ -61,7 +62,7 @@ pub(crate) struct CommandWorkerResponse {
     /// The bot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) connection: Option<Shown<Connection>>,
-    /// What the worker manager says; null if it was not asked, could not be, or knows nothing of the worker.
+    /// What of the worker manager's answer is shown; null if it was not asked, could not be, or knows nothing of the worker.
     pub(super) details: Value,
     /// What could not be asked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,6 +87,9 @@ pub(crate) async fn command_worker(
                 _ => ("start", start_transitions()),
             };
             let started = worker::start(&app, &context, agent_id, owner, transitions, None).await?;
+            if action == Action::Restart && !started.is_begun {
+                return Err(starting());
+            }
             (
                 message(word, started.is_begun, started.status),
                 started.status,
@@ -112,6 +116,16 @@ pub(crate) async fn command_worker(
         details,
         degraded: None,
     }))
+}
+
+/// A worker that is just starting is not started anew.
+fn starting() -> ApiError {
+    ApiError::new(
+        Kind::Conflict,
+        "worker_starting",
+        "The worker is just starting. Please try again.",
+    )
+    .retry_after(worker::BUSY_RETRY)
 }
 
 /// Which agent.

@@ -1,13 +1,14 @@
-//! `DELETE …/agents/{agentId}/bot-token`: forgets a bot's token. Its worker is stopped by the next sweep.
+//! `DELETE …/agents/{agentId}/bot-token`: forgets a bot's token, and stops its worker.
 
 use agentopia_domain::ids::AgentId;
-use agentopia_platform::db::discord_connections::{self, DiscordState};
+use agentopia_platform::db::discord_connections::DiscordState;
 use agentopia_platform::extract::{Json, JsonWithin, Path};
 use agentopia_platform::{ApiError, RequestContext, caller};
 use axum::extract::State;
 
 use super::command_worker::{OfAgentRequest, REQUEST_MAX_BYTES};
 use crate::app::App;
+use crate::connect;
 use crate::fields::agent_id;
 
 pub(crate) async fn delete_bot_token(
@@ -16,7 +17,7 @@ pub(crate) async fn delete_bot_token(
     user: caller::User,
     Path(agent_id): Path<AgentId>,
 ) -> Result<Json<DiscordState>, ApiError> {
-    let state = discord_connections::clear_bot_token(&app.db, &context, &user.caller, agent_id).await?;
+    let state = connect::forget_token(&app, &context, &user, agent_id).await?;
 
     Ok(Json(state))
 }
@@ -30,7 +31,7 @@ pub(crate) async fn discord_disconnect(
 ) -> Result<Json<DiscordState>, ApiError> {
     let agent_id = agent_id(request.agent_id.as_deref())?;
 
-    let state = discord_connections::clear_bot_token(&app.db, &context, &user.caller, agent_id).await?;
+    let state = connect::forget_token(&app, &context, &user, agent_id).await?;
 
     Ok(Json(state))
 }

@@ -17,7 +17,9 @@ pub(crate) async fn delete_enabled_guild(
 ) -> Result<Json<DiscordState>, ApiError> {
     let guild_id = discord_id("guild_id", &guild_id)?;
 
-    let state = discord_connections::delete_enabled_guild(&app.db, &context, &user.caller, agent_id, guild_id).await?;
+    let caller = &user.caller;
+    let state =
+        discord_connections::delete_enabled_guild(&app.db, &context, caller, agent_id, guild_id, app.change).await?;
 
     Ok(Json(state))
 }

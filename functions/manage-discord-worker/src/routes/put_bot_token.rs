@@ -86,7 +86,7 @@ pub(crate) async fn update_agent_discord_token(
             put(&app, &context, &user, agent_id, "token", Some(token)).await?;
         }
         None => {
-            match discord_connections::clear_bot_token(&app.db, &context, &user.caller, agent_id).await {
+            match connect::forget_token(&app, &context, &user, agent_id).await {
                 Ok(_) => {}
                 // There is none to forget.
                 Err(OperationError::Refused { code, .. }) if code == "connection_missing" => {}

@@ -97,12 +97,12 @@ mod tests {
     fn a_token_or_an_application_and_its_key_are_needed() {
         let key = "ab".repeat(32);
         let cases = [
-            (json!({"bot_token": "abc"}), "accepted"),
+            (json!({"bot_token": "MTIz.a.b"}), "accepted"),
             (json!({"application_id": "1", "public_key": key}), "accepted"),
             (json!({}), "missing_field application_id is required."),
             (json!({"application_id": "1"}), "missing_field public_key is required."),
             (
-                json!({"application_id": "x", "bot_token": "abc"}),
+                json!({"application_id": "x", "bot_token": "MTIz.a.b"}),
                 "invalid_field application_id is not a Discord id.",
             ),
             (
@@ -110,7 +110,7 @@ mod tests {
                 "invalid_field bot_token must be 1 to 200 visible ASCII characters.",
             ),
             (
-                json!({"bot_token": "abc", "inactivity_timeout_minutes": -1}),
+                json!({"bot_token": "MTIz.a.b", "inactivity_timeout_minutes": -1}),
                 "invalid_field inactivity_timeout_minutes must be 0 to 10080.",
             ),
         ];

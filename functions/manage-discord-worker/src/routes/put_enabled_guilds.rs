@@ -36,7 +36,7 @@ struct GuildRequest {
     /// Null or absent for every channel; none for no channel.
     #[serde(alias = "allowedChannelIds")]
     allowed_channel_ids: Option<Vec<String>>,
-    /// Null or absent for what the bot's is.
+    /// The bot's, in all guilds. Null or absent for what it was.
     #[serde(alias = "inactivityTimeoutMinutes")]
     inactivity_timeout_minutes: Option<i32>,
 }
@@ -108,9 +108,6 @@ pub(crate) async fn update_enabled_guilds(
                 .allowed_channel_ids
                 .take()
                 .or_else(|| known.allowed_channel_ids.clone());
-            choice.inactivity_timeout_minutes = choice
-                .inactivity_timeout_minutes
-                .or(Some(known.inactivity_timeout_minutes));
         }
     }
     discord_connections::put_enabled_guilds(&app.db, &context, &user.caller, agent_id, &choices).await?;

@@ -1,6 +1,7 @@
 //! `POST /functions/v1/manage-discord-worker/report`: a worker says what it is doing, and is told whether to go on and where it may answer.
 
 use agentopia_domain::discord::worker::{WorkerStatus, parse_reported, report_transitions};
+use agentopia_platform::db::Rate;
 use agentopia_platform::db::discord_workers::{self, ReportWorker, ReportedWorker, WorkersGuild};
 use agentopia_platform::extract::{Json, JsonWithin};
 use agentopia_platform::{ApiError, RequestContext, caller, fields};
@@ -15,6 +16,11 @@ const REQUEST_MAX_BYTES: usize = 16 * 1024;
 const CODE_MAX_CHARS: usize = 100;
 const MESSAGE_MAX_CHARS: usize = 1000;
 const REPORT_MAX_BYTES: usize = 4 * 1024;
+/// How often a worker may report: what is silent for a third of its lease and reports what happens besides is far below.
+const REPORTS: Rate = Rate {
+    per_minute: 60,
+    burst: 20,
+};
 
 /// What a worker reports.
 #[derive(Debug, Deserialize)]
@@ -136,6 +142,7 @@ pub(crate) async fn report_worker(
         error_code: report.error_code.as_deref(),
         error_message: report.error_message.as_deref(),
         report: report.report.as_ref(),
+        rate: REPORTS,
     };
 
     let reported = discord_workers::report_worker(&app.db, &context, &input).await?;

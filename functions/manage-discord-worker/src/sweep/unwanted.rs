@@ -30,10 +30,12 @@ pub(super) async fn stop(app: &App, context: &RequestContext) -> usize {
 }
 
 async fn stop_one(app: &App, context: &RequestContext, agent_id: AgentId, stopped: &AtomicUsize) {
-    if context.elapsed() > BEGIN_WITHIN {
+    // One may have been started since it was listed.
+    let is_unwanted = || async { !compare(app, context, &[agent_id]).await.is_empty() };
+    if context.elapsed() > BEGIN_WITHIN || !is_unwanted().await {
         return;
     }
-    match worker::stop_at_manager(app, context, agent_id).await {
+    match worker::stop_at_manager(app, context, agent_id, None, is_unwanted).await {
         Ok(_) => {
             stopped.fetch_add(1, Ordering::Relaxed);
             context
@@ -64,10 +66,18 @@ async fn find(app: &App, context: &RequestContext) -> Vec<AgentId> {
 
     let mut unwanted = Vec::new();
     for agent_ids in running.chunks(LOOKED_UP_AT_ONCE) {
-        match discord_workers::find_unwanted_workers(&app.db, context, agent_ids.to_vec()).await {
-            Ok(found) => unwanted.extend(found),
-            Err(error) => serve::log_best_effort(context, "workers_not_compared", Err(error)),
-        }
+        unwanted.extend(compare(app, context, agent_ids).await);
     }
     unwanted
+}
+
+/// Those whose workers nobody wants; none if that cannot be told.
+async fn compare(app: &App, context: &RequestContext, agent_ids: &[AgentId]) -> Vec<AgentId> {
+    match discord_workers::find_unwanted_workers(&app.db, context, agent_ids.to_vec()).await {
+        Ok(unwanted) => unwanted,
+        Err(error) => {
+            serve::log_best_effort(context, "workers_not_compared", Err(error));
+            Vec::new()
+        }
+    }
 }

@@ -59,7 +59,8 @@ impl Work<'_> {
             (Step::Nothing, _) => Ok(Some(Settlement::Done)),
             (Step::LookAgain(time), _) => Ok(Some(Settlement::Again(time))),
             (_, None) => {
-                let stopped = worker::stop_at_manager(app, context, agent_id).await;
+                let is_due = || worker::is_recorded(app, context, agent_id, None);
+                let stopped = worker::stop_at_manager(app, context, agent_id, None, is_due).await;
                 Ok(Some(match stopped {
                     Ok(_) => Settlement::Done,
                     Err(error) => self.hindered(agent_id, WorkerError::NotStopped(error)),
@@ -108,7 +109,10 @@ impl Work<'_> {
         if advanced.applied {
             worker::note(context, "worker_given_up", agent_id, &code);
             // Not before that is written: it would say that it ended in good order.
-            if let Err(error) = worker::stop_at_manager(self.app, context, agent_id).await {
+            let given_up = Some((WorkerStatus::Error, None));
+            let is_due = || worker::is_recorded(self.app, context, agent_id, given_up);
+            let stopped = worker::stop_at_manager(self.app, context, agent_id, recorded.lease_id, is_due).await;
+            if let Err(error) = stopped {
                 worker::note(context, "worker_not_stopped", agent_id, &error);
             }
         }

@@ -12,6 +12,18 @@ use super::{ListedWorker, ManagerError};
 
 const MESSAGE_MAX_CHARS: usize = 300;
 const STATUS_MAX_CHARS: usize = 50;
+/// What of an answer is shown. PM2 describes a process with its environment, and so with every secret that it was given.
+const SHOWN: [&str; 9] = [
+    "status",
+    "message",
+    "cpu",
+    "memory",
+    "uptime",
+    "restarts",
+    "name",
+    "agentId",
+    "connectionDbId",
+];
 
 /// The fields up to the inactivity timeout are the old ones; the others are ours, and a manager that does not know them leaves them.
 #[derive(Serialize)]
@@ -54,13 +66,24 @@ impl<'a> From<&super::StartWorker<'a>> for StartWorker<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct StopWorker {
     pub(super) agent_id: AgentId,
+    /// Ours: only the worker that was started under it is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lease_id: Option<Uuid>,
 }
 
-/// What the manager says after a success, without secrets that it repeats.
+/// What of the manager's answer to a success is shown: the simple values of the fields that are known to be harmless, bounded and without secrets that
+/// they repeat.
 pub(super) fn answer(body: &[u8], secrets: &[&str]) -> Result<Value, ManagerError> {
-    let mut value = serde_json::from_slice(body).map_err(malformed)?;
-    mask_all(&mut value, secrets);
-    Ok(value)
+    let value: Value = serde_json::from_slice(body).map_err(malformed)?;
+    let simple = |value: &Value| match value {
+        Value::String(text) => Some(bounded(text, secrets).into()),
+        Value::Number(_) | Value::Bool(_) => Some(value.clone()),
+        _ => None,
+    };
+    let shown = SHOWN
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), simple(value.get(name)?)?)));
+    Ok(Value::Object(shown.collect()))
 }
 
 #[derive(Debug, Deserialize)]
@@ -122,9 +145,12 @@ pub(super) fn refusal(status: u16, retry_after: Option<Duration>, body: &[u8], s
 
 /// The status and the manager's sentence, as they may be shown to whoever asked.
 fn shown(text: Option<&str>, status: u16, secrets: &[&str]) -> String {
-    let text = mask(&legible(text.unwrap_or("no message")), secrets);
-    let text: String = text.chars().take(MESSAGE_MAX_CHARS).collect();
-    format!("{status} {text}")
+    format!("{status} {}", bounded(text.unwrap_or("no message"), secrets))
+}
+
+/// A text of the manager's, legible, without secrets and not longer than it may be.
+fn bounded(text: &str, secrets: &[&str]) -> String {
+    mask(&legible(text), secrets).chars().take(MESSAGE_MAX_CHARS).collect()
 }
 
 /// A text's words, with nothing in between that cannot be seen.
@@ -145,23 +171,6 @@ fn is_invisible(character: char) -> bool {
 fn mask(text: &str, secrets: &[&str]) -> String {
     let given = secrets.iter().filter(|secret| !secret.is_empty());
     given.fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]"))
-}
-
-fn mask_all(value: &mut Value, secrets: &[&str]) {
-    match value {
-        Value::String(text) => *text = mask(text, secrets),
-        Value::Array(items) => items.iter_mut().for_each(|item| mask_all(item, secrets)),
-        Value::Object(fields) => {
-            *fields = std::mem::take(fields)
-                .into_iter()
-                .map(|(name, mut field)| {
-                    mask_all(&mut field, secrets);
-                    (mask(&name, secrets), field)
-                })
-                .collect();
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }
 
 #[cfg(test)]
@@ -218,29 +227,65 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_handed_on_without_the_secrets_that_it_repeats() {
+    fn a_stop_names_the_lease_if_one_is_meant() {
+        let mut order = StopWorker {
+            agent_id: AgentId(Uuid::from_u128(1)),
+            lease_id: Some(Uuid::from_u128(3)),
+        };
+
+        let of_one = serde_json::to_string(&order).unwrap();
+        order.lease_id = None;
+        let of_any = serde_json::to_string(&order).unwrap();
+
+        assert_snapshot!(of_one, @r#"{"agentId":"00000000-0000-0000-0000-000000000001","leaseId":"00000000-0000-0000-0000-000000000003"}"#);
+        assert_snapshot!(of_any, @r#"{"agentId":"00000000-0000-0000-0000-000000000001"}"#);
+    }
+
+    /// As PM2 describes a process, with its environment.
+    #[test]
+    fn an_answer_is_cut_to_what_may_be_shown() {
         let body = json!({
-            "message": "Worker started.",
-            "env": ["DISCORD_BOT_TOKEN=bot-canary", { "bot-canary": "agt_wk_canary, manager-canary" }],
-            "pid": 7,
+            "message": format!("Worker started\u{202e} with bot-canary. {}", "x".repeat(400)),
+            "name": "worker-7",
+            "status": "online",
+            "cpu": 0.1,
+            "memory": 92_000_000,
+            "uptime": 1_764_000_000_000_u64,
             "restarts": null,
+            "agentId": { "env": "bot-canary" },
+            "connectionDbId": ["agt_wk_canary"],
+            "pid": 7,
+            "monit": { "cpu": 0.1, "memory": 92_000_000 },
+            "pm2_env": {
+                "status": "online",
+                "DISCORD_BOT_TOKEN": "bot-canary",
+                "env": { "AGENT_SERVICE_KEY": "another-canary" },
+                "pm_exec_path": "/srv/worker.js",
+            },
+            "bot-canary": "agt_wk_canary, manager-canary",
         });
 
         let answer = answer(body.to_string().as_bytes(), &SECRETS).unwrap();
 
-        assert_json_snapshot!(answer, @r#"
+        assert!(!answer.to_string().contains("canary"));
+        assert_eq!(answer["message"].as_str().map(|text| text.chars().count()), Some(300));
+        assert_json_snapshot!(answer, { ".message" => "…" }, @r#"
         {
-          "env": [
-            "DISCORD_BOT_TOKEN=[secret]",
-            {
-              "[secret]": "[secret], [secret]"
-            }
-          ],
-          "message": "Worker started.",
-          "pid": 7,
-          "restarts": null
+          "cpu": 0.1,
+          "memory": 92000000,
+          "message": "…",
+          "name": "worker-7",
+          "status": "online",
+          "uptime": 1764000000000
         }
         "#);
+    }
+
+    #[test]
+    fn an_answer_that_is_no_object_shows_nothing() {
+        for body in ["[]", "null", "7", r#""canary""#, r#"[{"status": "online"}]"#] {
+            assert_eq!(answer(body.as_bytes(), &[]).unwrap(), json!({}), "{body}");
+        }
     }
 
     #[test]

@@ -197,10 +197,13 @@ pub fn start_transitions() -> BTreeMap<WorkerStatus, WorkerStatus> {
     towards(WorkerStatus::Activating, WorkerStatus::is_down)
 }
 
-/// From which statuses a restart leads where, once the worker manager has stopped what ran.
+/// From which statuses a restart leads where, once the worker manager has stopped what ran. What is just starting is left to come up: two starts at
+/// once would end each other's worker.
 #[must_use]
 pub fn restart_transitions() -> BTreeMap<WorkerStatus, WorkerStatus> {
-    towards(WorkerStatus::Activating, |from| from != WorkerStatus::Stopping)
+    towards(WorkerStatus::Activating, |from| {
+        !matches!(from, WorkerStatus::Activating | WorkerStatus::Stopping)
+    })
 }
 
 /// From which statuses a stop leads where. A stop that got stuck can be asked for again, and what failed may still run.
@@ -343,7 +346,6 @@ mod tests {
         assert_json_snapshot!(restart_transitions(), @r#"
         {
           "inactive": "activating",
-          "activating": "activating",
           "active": "activating",
           "error": "activating",
           "unauthorized": "activating",

@@ -72,13 +72,20 @@ pub struct NamedGuild {
     pub is_enabled: bool,
     /// In which channels; `None` for all.
     pub allowed_channel_ids: Option<Vec<String>>,
-    /// After how many minutes without a question the worker ends, as it is told there; 0 for never.
+    /// After how many minutes without a question the bot's worker ends; 0 for never.
     pub inactivity_timeout_minutes: i32,
 }
 
 #[derive(Serialize)]
 struct OfAgent {
     agent_id: AgentId,
+}
+
+#[derive(Serialize)]
+struct ForgetBot {
+    agent_id: AgentId,
+    #[serde(flatten)]
+    rate: Rate,
 }
 
 #[derive(Serialize)]
@@ -147,7 +154,7 @@ pub struct GuildChoice {
     pub is_enabled: bool,
     /// In which channels; `None` for all.
     pub allowed_channel_ids: Option<Vec<String>>,
-    /// What a question there is told of how long the worker stays; `None` for what the bot's is.
+    /// After how many minutes without a question the bot's worker ends, here and elsewhere: it is one; 0 for never, `None` for what it was.
     pub inactivity_timeout_minutes: Option<i32>,
 }
 
@@ -155,6 +162,8 @@ pub struct GuildChoice {
 struct DeleteEnabledGuild<'a> {
     agent_id: AgentId,
     guild_id: &'a str,
+    #[serde(flatten)]
+    rate: Rate,
 }
 
 /// Reads an agent's bot and where it may be used.
@@ -176,7 +185,7 @@ pub async fn get_discord_connection(
 ///
 /// # Errors
 ///
-/// 429 `rate_limited`; 404 `agent_not_found`; if a token is needed 400 `connection_missing` and `bot_token_missing`; or if the database is
+/// 429 `rate_limited`, also where Discord has refused too much that was asked for this user; 404 `agent_not_found`; if a token is needed 400 `connection_missing` and `bot_token_missing`; or if the database is
 /// unavailable.
 pub async fn open_bot(
     db: &Database,
@@ -212,30 +221,32 @@ pub async fn put_discord_connection(
 ///
 /// # Errors
 ///
-/// 404 `agent_not_found`, `connection_missing`; or if the database is unavailable.
+/// 404 `agent_not_found`, `connection_missing`; 429 `rate_limited`; or if the database is unavailable.
 pub async fn clear_bot_token(
     db: &Database,
     context: &RequestContext,
     caller: &Caller,
     agent_id: AgentId,
+    rate: Rate,
 ) -> Result<DiscordState, OperationError> {
-    db.call(context, "clear_bot_token", caller, &OfAgent { agent_id }).await
+    let input = ForgetBot { agent_id, rate };
+    db.call(context, "clear_bot_token", caller, &input).await
 }
 
 /// Forgets a bot, and everywhere that it was used.
 ///
 /// # Errors
 ///
-/// 404 `agent_not_found`, `connection_missing`; or if the database is unavailable.
+/// 404 `agent_not_found`, `connection_missing`; 429 `rate_limited`; or if the database is unavailable.
 pub async fn delete_discord_connection(
     db: &Database,
     context: &RequestContext,
     caller: &Caller,
     agent_id: AgentId,
+    rate: Rate,
 ) -> Result<(), OperationError> {
-    let _nothing: Value = db
-        .call(context, "delete_discord_connection", caller, &OfAgent { agent_id })
-        .await?;
+    let input = ForgetBot { agent_id, rate };
+    let _nothing: Value = db.call(context, "delete_discord_connection", caller, &input).await?;
     Ok(())
 }
 
@@ -259,15 +270,20 @@ pub async fn put_enabled_guilds(
 ///
 /// # Errors
 ///
-/// 404 `agent_not_found`, `guild_not_found`; or if the database is unavailable.
+/// 404 `agent_not_found`, `guild_not_found`; 429 `rate_limited`; or if the database is unavailable.
 pub async fn delete_enabled_guild(
     db: &Database,
     context: &RequestContext,
     caller: &Caller,
     agent_id: AgentId,
     guild_id: &str,
+    rate: Rate,
 ) -> Result<DiscordState, OperationError> {
-    let input = DeleteEnabledGuild { agent_id, guild_id };
+    let input = DeleteEnabledGuild {
+        agent_id,
+        guild_id,
+        rate,
+    };
     db.call(context, "delete_enabled_guild", caller, &input).await
 }
 

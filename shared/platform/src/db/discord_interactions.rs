@@ -22,6 +22,7 @@ const INVALID_REQUESTS: NoteInvalidRequest = NoteInvalidRequest {
     limit: 2_000,
     window_seconds: 600,
     pause_seconds: 600,
+    user_id: None,
 };
 
 #[derive(Serialize)]
@@ -341,6 +342,7 @@ struct NoteInvalidRequest {
     limit: u32,
     window_seconds: u32,
     pause_seconds: u32,
+    user_id: Option<UserId>,
 }
 
 #[derive(Deserialize)]
@@ -484,15 +486,22 @@ pub async fn settle_interaction(
     db.call(context, "settle_interaction", &CALLER, &input).await
 }
 
-/// Counts a request that Discord has refused, over all functions. Returns for how long Discord is not to be called, if there were too many.
+/// Counts a request that Discord has refused, over all functions, and against the user for whom it was sent, if there is one. Returns for how long
+/// Discord is not to be called, if there were too many.
 ///
 /// # Errors
 ///
 /// If the database is unavailable.
-pub async fn note_invalid_request(db: &Database, context: &RequestContext) -> Result<Option<Duration>, OperationError> {
-    let noted: NotedInvalidRequest = db
-        .call(context, "note_invalid_request", &CALLER, &INVALID_REQUESTS)
-        .await?;
+pub async fn note_invalid_request(
+    db: &Database,
+    context: &RequestContext,
+    user_id: Option<UserId>,
+) -> Result<Option<Duration>, OperationError> {
+    let input = NoteInvalidRequest {
+        user_id,
+        ..INVALID_REQUESTS
+    };
+    let noted: NotedInvalidRequest = db.call(context, "note_invalid_request", &CALLER, &input).await?;
     Ok(noted
         .pause_seconds
         .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))

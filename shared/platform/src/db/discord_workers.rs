@@ -221,6 +221,9 @@ pub struct ReportWorker<'a> {
     pub error_message: Option<&'a str>,
     /// What else it says of itself: an object.
     pub report: Option<&'a Value>,
+    /// How often it may.
+    #[serde(flatten)]
+    pub rate: Rate,
 }
 
 /// Output of `api.report_worker`.
@@ -267,11 +270,13 @@ pub struct RecordedWorker {
     /// Under what its status holds.
     pub lease_id: Option<Uuid>,
     desired_status: DesiredStatus,
-    worker_status: WorkerStatus,
+    /// What it is seen doing.
+    pub worker_status: WorkerStatus,
     is_overdue: bool,
     has_token: bool,
     restarts: u32,
-    error_code: Option<String>,
+    /// Why it is in its status, if that is a failure.
+    pub error_code: Option<String>,
     seconds_in_status: u64,
     seconds_left: u64,
 }
@@ -404,7 +409,7 @@ pub async fn settle_worker_stop(
 ///
 /// # Errors
 ///
-/// 401 `invalid_token`; 409 `lease_lost`, `status_refused`; or if the database is unavailable.
+/// 401 `invalid_token`; 409 `lease_lost`, `status_refused`; 400 `invalid_field`; 429 `rate_limited`; or if the database is unavailable.
 pub async fn report_worker(
     db: &Database,
     context: &RequestContext,
