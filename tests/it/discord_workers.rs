@@ -378,7 +378,7 @@ async fn a_stop_that_is_repeated_spares_the_worker_that_was_started_since() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_started_while_it_is_stopped_is_taken_back() {
+async fn a_start_is_not_repeated_once_its_worker_is_stopped() {
     let stack = Stack::shared().await;
     let owner = Owner::connected(stack).await;
     let manager = stack.worker_manager();
