@@ -92,6 +92,13 @@ pub struct Guild {
     pub permissions: Option<String>,
 }
 
+/// The first answer to an interaction, as it stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Original {
+    /// Whether it says no more than that there will be an answer.
+    pub is_thinking: bool,
+}
+
 /// A message that an interaction is answered with.
 #[derive(Clone, Copy, Debug)]
 pub struct MessagePart<'a> {
@@ -150,7 +157,7 @@ pub enum DiscordError {
     /// Discord does not take this.
     #[error("Discord refused: {0}")]
     Refused(String),
-    /// Discord failed.
+    /// Discord failed, or what stands before it does not find it.
     #[error("Discord failed: {0}")]
     Failed(String),
     /// A time limit passed.
@@ -364,6 +371,30 @@ impl Discord {
         self.make(context, call).await
     }
 
+    /// Looks at the first answer to an interaction.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be told; [`DiscordError::UnknownWebhook`] if there is none.
+    pub async fn original(
+        &self,
+        context: &RequestContext,
+        application_id: &str,
+        token: &SecretString,
+    ) -> Result<Original, DiscordError> {
+        let application_id = snowflake("application", application_id)?;
+        let path = format!("webhooks/{application_id}/{}/messages/@original", segment(token)?);
+        let call = self.call(
+            Method::GET,
+            "GET /webhooks/{application_id}/{token}/messages/@original",
+            application_id,
+            &path,
+            Authority::Interaction(token),
+            None,
+        )?;
+        wire::original(&self.read(context, call, OBJECT_MAX_BYTES).await?)
+    }
+
     /// Makes the first answer to an interaction be this message: its text, and its file alone. Doing it again does no harm.
     ///
     /// # Errors
@@ -565,8 +596,9 @@ impl DiscordError {
     pub fn is_invalid_request(&self) -> bool {
         match self {
             Self::RateLimited { shared, held_back, .. } => !shared && !held_back,
-            // An interaction's token that is wrong is a 401 as well.
-            Self::Unauthorized(_) | Self::Forbidden(_) | Self::UnknownWebhook(_) => true,
+            Self::Unauthorized(_) | Self::Forbidden(_) => true,
+            // An interaction's token that is wrong is a 401 as well, and one that is over a 404, which is not counted.
+            Self::UnknownWebhook(named) => named.starts_with("401"),
             _ => false,
         }
     }
@@ -872,6 +904,12 @@ mod tests {
                 false,
                 Failure::Permanent,
                 true,
+            ),
+            (
+                DiscordError::UnknownWebhook("404 10015".into()),
+                false,
+                Failure::Permanent,
+                false,
             ),
             (DiscordError::UnknownMessage, false, Failure::Permanent, false),
             (

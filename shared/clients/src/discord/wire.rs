@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::message::EPHEMERAL;
 use super::refusal::Refusal;
-use super::{BotUser, DiscordError, Guild};
+use super::{BotUser, DiscordError, Guild, Original};
 
 /// `GUILD_TEXT` (<https://discord.com/developers/docs/resources/channel#channel-object-channel-types>).
 const GUILD_TEXT: u64 = 0;
@@ -103,6 +103,23 @@ pub(super) fn application(body: &[u8]) -> Result<Application, DiscordError> {
     })
 }
 
+/// `LOADING`: an interaction is being answered (<https://discord.com/developers/docs/resources/message#message-object-message-flags>).
+const LOADING: u64 = 1 << 7;
+
+#[derive(Deserialize)]
+struct OriginalMessage {
+    #[serde(default)]
+    flags: u64,
+}
+
+/// The first answer to an interaction.
+pub(super) fn original(body: &[u8]) -> Result<Original, DiscordError> {
+    let message: OriginalMessage = parse(body, "a message")?;
+    Ok(Original {
+        is_thinking: message.flags & LOADING != 0,
+    })
+}
+
 pub(super) fn user(body: &[u8]) -> Result<BotUser, DiscordError> {
     parse::<UserObject>(body, "a user").map(BotUser::from)
 }
@@ -156,6 +173,8 @@ pub(super) fn error(refusal: &Refusal) -> DiscordError {
         (_, Some(UNKNOWN_MESSAGE)) => DiscordError::UnknownMessage,
         (401, _) => DiscordError::Unauthorized(named),
         (403, _) => DiscordError::Forbidden(named),
+        // It is not Discord that says so but what stands before it, and it may be there the next time.
+        (404, None) => DiscordError::Failed(named),
         (404, _) => DiscordError::NotFound(named),
         _ => DiscordError::Refused(named),
     }
@@ -342,6 +361,7 @@ mod tests {
                 r#"{"message":"404: Not Found","code":0}"#,
                 DiscordError::NotFound("404 0".into()),
             ),
+            (404, "<html>not here</html>", DiscordError::Failed("404 no code".into())),
             (
                 401,
                 r#"{"message":"401: Unauthorized","code":0}"#,
