@@ -108,6 +108,9 @@ const LOADING: u64 = 1 << 7;
 
 #[derive(Deserialize)]
 struct OriginalMessage {
+    /// Without one it is no message.
+    #[serde(rename = "id")]
+    _id: String,
     #[serde(default)]
     flags: u64,
 }
@@ -318,6 +321,24 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_come_is_told_from_one_that_is_there() {
+        let cases = [
+            (r#"{"id":"1","content":"","flags":128}"#, Ok(true)),
+            (r#"{"id":"1","content":"","flags":192}"#, Ok(true)),
+            (r#"{"id":"1","content":"Yes.","flags":64}"#, Ok(false)),
+            (r#"{"id":"1","content":"Yes."}"#, Ok(false)),
+            ("{}", Err(malformed("a message"))),
+            ("[]", Err(malformed("a message"))),
+            (r#"{"id":"1","flags":-1}"#, Err(malformed("a message"))),
+        ];
+
+        for (body, expected) in cases {
+            let is_thinking = original(body.as_bytes()).map(|original| original.is_thinking);
+            assert_eq!(is_thinking, expected, "{body}");
+        }
+    }
+
+    #[test]
     fn refusals_are_told_apart() {
         let limited = |seconds: Option<u64>, global| DiscordError::RateLimited {
             retry_after: seconds.map(Duration::from_secs),
@@ -402,7 +423,7 @@ mod tests {
     proptest! {
         #[test]
         fn hostile_bodies_do_not_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _any = (application(&body), user(&body), guilds(&body), text_channels(&body), objects(&body));
+            let _any = (application(&body), user(&body), guilds(&body), text_channels(&body), objects(&body), original(&body));
         }
     }
 }
