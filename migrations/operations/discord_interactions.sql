@@ -108,9 +108,8 @@ BEGIN
             'token_sealed', interaction.token_sealed,
             'created_at', interaction.created_at,
             'expires_at', interaction.expires_at,
-            'seconds_left', greatest(
-                0, floor(extract(epoch FROM interaction.expires_at - clock_timestamp()))
-            )::bigint,
+            'seconds_old', floor(extract(epoch FROM clock_timestamp() - interaction.created_at))::bigint,
+            'seconds_left', floor(extract(epoch FROM interaction.expires_at - clock_timestamp()))::bigint,
             'answer', CASE
                 WHEN interaction.answer IS NOT NULL THEN jsonb_build_object(
                     'text', interaction.answer, 'is_apology', interaction.is_apology

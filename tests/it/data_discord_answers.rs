@@ -79,7 +79,7 @@ async fn an_interaction_is_written_together_with_the_job_that_answers_it() {
     let begun = begin(&bots, &json!({})).await.unwrap();
 
     let (interaction, job) = (&begun["interaction"], &begun["job"]);
-    insta::assert_snapshot!(names(interaction), @"agent_id agent_name answer application_id author_id author_name bot channel_id created_at expires_at guild_id id interaction_id is_doubtful is_ephemeral kind message own_key parts_begun parts_sent public_key seconds_left token_sealed user_id");
+    insta::assert_snapshot!(names(interaction), @"agent_id agent_name answer application_id author_id author_name bot channel_id created_at expires_at guild_id id interaction_id is_doubtful is_ephemeral kind message own_key parts_begun parts_sent public_key seconds_left seconds_old token_sealed user_id");
     insta::assert_snapshot!(names(job), @"attempts job_id key kind lease_id requested");
     assert_eq!(
         (&begun["outcome"], &begun["discord_pause_seconds"]),

@@ -239,7 +239,7 @@ async fn somebody_elses_message_is_asked_about_and_not_obeyed() {
 
     let received = stack.openai().received_with(&content);
     let (_, asked) = received[0].messages().pop().unwrap();
-    assert!(asked.contains("wrote the message between the fences below."), "{asked}");
+    assert!(asked.contains("message is quoted between the fences below."), "{asked}");
     assert!(asked.contains(&format!("\n```\n{content}\n```\n")), "{asked}");
     let message = place.only(&interaction);
     assert!(
@@ -422,9 +422,10 @@ async fn who_asks_too_often_is_asked_to_wait() {
 
     assert_deferred(&first);
     assert_snapshot!(inline(&second), @"Sorry, that is more than I can take at once. Please try again in a moment.");
+    let choices = choices.answer.unwrap().body;
     assert_eq!(
-        choices.answer.unwrap().body,
-        json!({ "type": 8, "data": { "choices": [] } })
+        choices["data"]["choices"][0]["name"], "Atlas",
+        "typing has a limit of its own: {choices}"
     );
     drop(place);
     stack.kill().await;

@@ -78,7 +78,9 @@ async fn whoever_dies_before_an_answer_is_seen_is_followed_by_one_who_gives_it()
     stack.discord().age(interaction.id, Duration::from_secs(3));
     assert!(stack.discord().has_failed(interaction.id), "{case}: Discord says so");
     go_on(&stack, &interaction, case).await;
-    assert_eq!(calls(&stack, &interaction, Call::Edit).len(), 1, "{case}");
+    assert_eq!(calls(&stack, &interaction, Call::Original).len(), 1, "{case}");
+    assert_eq!(calls(&stack, &interaction, Call::Edit), [], "{case}");
+    assert_eq!(asked(&stack, case), 0, "{case}: for nobody");
     scene.check_is_over(&stack, &interaction, "gone", case).await;
     assert_eq!(stack.discord().visible(interaction.id), [], "{case}");
 

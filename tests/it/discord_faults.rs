@@ -254,7 +254,8 @@ async fn an_interaction_that_discord_does_not_know_any_more_is_never_called_agai
     scene.leave(stack, &interaction).await;
     stack.discord().forget(interaction.id);
     sweep_until_over(stack, &interaction, case).await;
-    assert_eq!(statuses(&interaction, Call::Edit), [404], "{case}");
+    assert_eq!(statuses(&interaction, Call::Original), [404], "{case}");
+    assert_eq!(asked(stack, case), 0, "{case}");
     scene.check_is_over(stack, &interaction, "gone", case).await;
 
     let case = "over before its answer, though it should not be";
@@ -262,7 +263,7 @@ async fn an_interaction_that_discord_does_not_know_any_more_is_never_called_agai
     scene.leave(stack, &interaction).await;
     stack.discord().expire(interaction.id);
     sweep_until_over(stack, &interaction, case).await;
-    assert_eq!(statuses(&interaction, Call::Edit), [401], "{case}");
+    assert_eq!(statuses(&interaction, Call::Original), [401], "{case}");
     scene.check_is_over(stack, &interaction, "gone", case).await;
 
     let case = "forgotten between two parts";
@@ -478,7 +479,13 @@ async fn a_database_that_is_slow_or_gone_is_not_waited_for() {
     .await;
     end_leases(stack, &interaction).await;
     sweep_until_over(stack, &interaction, case).await;
-    scene.check_answer(stack, &interaction, case, case).await;
+    scene.check_is_over(stack, &interaction, "apologised", case).await;
+    assert_eq!(
+        asked(stack, case),
+        0,
+        "{case}: who was told to try again has tried again"
+    );
+    assert_snapshot!(texts(&stack.discord().visible(interaction.id)).join("\n"), @"Sorry, I was too slow. Please try again.");
 
     let case = "slow to tell the keys";
     let interaction = scene.ask(stack, case);

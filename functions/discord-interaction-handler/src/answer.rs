@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use agentopia_clients::discord::{DiscordError, File, MessagePart};
 use agentopia_domain::discord::answer::{AnswerPlan, FILE_NAME, plan, whole_as_file};
+use agentopia_domain::discord::split::split_message;
+use agentopia_domain::ids::UserId;
 use agentopia_domain::retry::{Failure, RetryPolicy};
 use agentopia_domain::secrets::{Belonging, BotTokenContext, InteractionTokenContext};
 use agentopia_platform::db::OperationError;
@@ -33,10 +35,14 @@ use crate::{activation, chat};
 const RESERVE: Duration = Duration::from_secs(10);
 /// What is left for the messages when an agent has been asked.
 const FOR_MESSAGES: Duration = Duration::from_secs(12);
+/// How long a sweep may be at answers: `heartbeat`'s sweep waits 100 s for it.
+const SWEEP_LIMIT: Duration = Duration::from_secs(85);
 /// What `chat` takes beside its model: to store the question and the reply.
 const BESIDE_THE_MODEL: Duration = Duration::from_secs(20);
 /// How long starting and stopping a worker may take.
 const ACTIVATION_LIMIT: Duration = Duration::from_secs(30);
+/// A command to a worker that is older is not carried out: another may have been given since.
+const ACTIVATION_AGE: Duration = Duration::from_secs(60);
 /// A token that ends sooner is not used any more.
 const LAST_MOMENT: Duration = Duration::from_secs(3);
 /// So long before its end the answer is that there is none.
@@ -55,13 +61,18 @@ const BY_SWEEPS: RetryPolicy = RetryPolicy {
     base: Duration::from_secs(5),
     longest_pause: Duration::from_secs(60),
 };
-/// How often the channel is tried to be told, if it certainly was not.
-const TELLINGS: u32 = 5;
+/// How long after the token's end the channel is tried to be told, if it certainly was not.
+const TELLING: Duration = Duration::from_secs(5 * 60);
 /// The longest answer, in characters.
 const ANSWER_MAX_CHARS: usize = 200_000;
 
 const TOO_LATE: &str = "Sorry, this took too long: it could not be answered in time. Please ask again.";
+const NOT_IN_TIME: &str = "Sorry, this could not be done in time. Please use the command again.";
 const NOT_TAKEN: &str = "Sorry, Discord does not take the answer.";
+/// Follows the beginning of an answer.
+const CUT_SHORT: &str = "\n\n*The rest of this answer could not be shown here.*";
+/// The longest message (<https://discord.com/developers/docs/resources/message#create-message>).
+const CONTENT_MAX_CHARS: usize = 2000;
 const EMPTY: &str = "Sorry, the answer is empty. Please ask again.";
 
 /// How long a run may take, so that it is over before its lease is.
@@ -75,6 +86,15 @@ impl Budget {
     pub(crate) fn of_lease(app: &App, context: &RequestContext) -> Self {
         Self {
             ends_at: context.elapsed().saturating_add(app.lease()).saturating_sub(RESERVE),
+        }
+    }
+
+    /// That of a sweep, which nobody waits for much longer.
+    pub(crate) fn of_sweep(app: &App, context: &RequestContext) -> Self {
+        Self {
+            ends_at: Self::of_lease(app, context)
+                .ends_at
+                .min(context.elapsed().saturating_add(SWEEP_LIMIT)),
         }
     }
 
@@ -97,6 +117,8 @@ pub(crate) struct Answering<'a> {
     interaction: OpenInteraction,
     /// When it was read, by the request's clock.
     read_at: Duration,
+    /// Whether Discord is known to have been told.
+    is_told: bool,
     progress: Progress,
     patience: Duration,
 }
@@ -141,6 +163,7 @@ impl<'a> Answering<'a> {
         budget: Budget,
         interaction: OpenInteraction,
         read_at: Duration,
+        is_told: bool,
     ) -> Self {
         let progress = Progress {
             parts_begun: interaction.parts_begun,
@@ -154,6 +177,7 @@ impl<'a> Answering<'a> {
             budget,
             interaction,
             read_at,
+            is_told,
             progress,
             patience: PATIENCE,
         }
@@ -168,6 +192,7 @@ impl<'a> Answering<'a> {
         loop {
             let state = State {
                 parts: self.interaction.answer.is_some().then(|| count(&self.plan().parts)),
+                is_told: self.is_told,
                 progress: self.progress,
                 is_over: self.token_left() < LAST_MOMENT,
             };
@@ -176,6 +201,7 @@ impl<'a> Answering<'a> {
                 Step::Expire => self.finish(InteractionOutcome::Expired).await?,
                 _ if self.budget.left(self.context).is_zero() => self.leave_untried().await?,
                 Step::TellInChannel => self.tell_in_channel().await?,
+                Step::Look => self.look().await?,
                 Step::Find => self.find().await?,
                 Step::Send(part) => self.send(part).await?,
                 Step::SendWhole => self.send_whole().await?,
@@ -194,6 +220,39 @@ impl<'a> Answering<'a> {
     fn text(&self) -> &str {
         let answer = self.interaction.answer.as_ref();
         answer.map_or("", |answer| answer.text.as_str())
+    }
+
+    /// Looks at what whoever asked sees: only where an answer is awaited is one looked for.
+    async fn look(&mut self) -> Result<Flow, OperationError> {
+        let token = match self.token() {
+            Ok(token) => token,
+            Err(cause) => return self.leave_sealed(cause).await,
+        };
+        let seen = self
+            .app
+            .discord
+            .original(self.context, &self.interaction.application_id, &token);
+        let limit = self.budget.left(self.context);
+        let seen = within(limit, seen).await.unwrap_or(Err(DiscordError::TimedOut));
+
+        match &seen {
+            Ok(original) if original.is_thinking => {
+                self.is_told = true;
+                Ok(Flow::Continue(()))
+            }
+            // It was told at once that it could not be done, before it was known to be written down.
+            Ok(_) => self.finish(InteractionOutcome::Apologised).await,
+            // It was never told, or is not to be answered any more.
+            Err(error) if fate(&Err(error.clone())) == Fate::Gone => self.finish(InteractionOutcome::Gone).await,
+            Err(error) => {
+                let sent = Sent {
+                    pause: count_refusal(self.app, self.context, self.interaction.user_id, error).await,
+                    result: Err(error.clone()),
+                    is_doubtful: false,
+                };
+                self.leave_unsent(&sent).await
+            }
+        }
     }
 
     /// Finds the answer and writes it, or leaves the job until it can be found.
@@ -248,6 +307,9 @@ impl<'a> Answering<'a> {
             ErrandKind::Ask | ErrandKind::AskAbout => {
                 let limit = limit.min(self.app.chat_deadline.saturating_add(BESIDE_THE_MODEL));
                 chat::ask(functions, self.context, interaction, attempts, limit).await
+            }
+            ErrandKind::Activate | ErrandKind::Deactivate if interaction.age() > ACTIVATION_AGE => {
+                Err(Unanswered::Apology(NOT_IN_TIME.to_owned()))
             }
             ErrandKind::Activate | ErrandKind::Deactivate => {
                 let limit = limit.min(ACTIVATION_LIMIT);
@@ -312,8 +374,25 @@ impl<'a> Answering<'a> {
         match fate(&sent.result) {
             Fate::There => self.finish(self.outcome()).await,
             Fate::Gone => self.finish(InteractionOutcome::Gone).await,
+            // What is shown already is better than an apology in its place.
+            Fate::Refused if self.progress.parts_sent > 0 && sent.is_forbidden() => self.leave_unsent(&sent).await,
+            Fate::Refused if self.progress.parts_sent > 0 => self.cut_short(&token).await,
             Fate::Refused => self.apologise(&token, &sent).await,
             Fate::NotThere | Fate::Doubtful => self.leave_unsent(&sent).await,
+        }
+    }
+
+    /// Shows the beginning of the answer alone, and says that there is more: Discord does not take it as a file.
+    async fn cut_short(&mut self, token: &SecretString) -> Result<Flow, OperationError> {
+        let beginning = AnswerPlan {
+            parts: vec![cut_short(self.text())],
+            file: None,
+        };
+        let sent = self.edit(token, &beginning).await;
+
+        match fate(&sent.result) {
+            Fate::NotThere | Fate::Doubtful => self.leave_unsent(&sent).await,
+            Fate::There | Fate::Gone | Fate::Refused => self.finish(self.outcome()).await,
         }
     }
 
@@ -366,7 +445,9 @@ impl<'a> Answering<'a> {
         let sent = self.patiently(&message).await;
 
         match fate(&sent.result) {
-            Fate::NotThere if !sent.is_doubtful && self.job.attempts < TELLINGS => self.leave_unsent(&sent).await,
+            Fate::NotThere if !sent.is_doubtful && self.interaction.time_over() < TELLING => {
+                self.leave_unsent(&sent).await
+            }
             _ => {
                 if let Some(cause) = sent.cause() {
                     self.context
@@ -402,7 +483,7 @@ impl<'a> Answering<'a> {
                 Err(error) => error,
             };
             sent.is_doubtful |= error.is_ambiguous();
-            sent.pause = count_refusal(self.app, self.context, &error).await;
+            sent.pause = count_refusal(self.app, self.context, self.interaction.user_id, &error).await;
             self.patience = self
                 .patience
                 .saturating_sub(self.context.elapsed().saturating_sub(began));
@@ -470,6 +551,13 @@ impl<'a> Answering<'a> {
             Ok(()) => Failure::Transient { retry_after: None },
         };
         let after = pause(self.job.attempts, failure).max(sent.pause.unwrap_or_default());
+        // Whatever Discord asks for: the end of the token is looked at, and then the channel is told.
+        let token_left = self.token_left();
+        let after = after.min(if token_left < LAST_MOMENT {
+            BY_SWEEPS.longest_pause
+        } else {
+            token_left
+        });
         self.context
             .line(Level::Warn, "answer_unsent")
             .with("interaction", self.interaction.id.to_string())
@@ -569,11 +657,16 @@ impl Sent {
 }
 
 /// Counts a call that Discord holds against us. For how long it is not to be called, if there were too many.
-pub(crate) async fn count_refusal(app: &App, context: &RequestContext, error: &DiscordError) -> Option<Duration> {
+pub(crate) async fn count_refusal(
+    app: &App,
+    context: &RequestContext,
+    user_id: UserId,
+    error: &DiscordError,
+) -> Option<Duration> {
     if !error.is_invalid_request() {
         return None;
     }
-    let noted = discord_interactions::note_invalid_request(&app.db, context, None).await;
+    let noted = discord_interactions::note_invalid_request(&app.db, context, Some(user_id)).await;
     noted
         .map_err(|error| log_best_effort(context, "discord_refusal_not_counted", Err(error)))
         .ok()
@@ -589,6 +682,13 @@ fn open(app: &App, belonging: &impl Belonging, sealed: &str) -> Result<SecretStr
 
 fn apology(text: String) -> Answer {
     Answer { text, is_apology: true }
+}
+
+/// The beginning of an answer in one message that says so.
+fn cut_short(text: &str) -> String {
+    let room = CONTENT_MAX_CHARS.saturating_sub(CUT_SHORT.chars().count());
+    let first = split_message(text, room).into_iter().next().unwrap_or_default();
+    format!("{first}{CUT_SHORT}")
 }
 
 /// How many parts there are.

@@ -33,7 +33,7 @@ const TOLD_WITHIN: Duration = Duration::from_millis(2500);
 const LEFT_WITHIN: Duration = Duration::from_millis(2700);
 
 /// How long a sweep waits for an answer of ours to be with Discord.
-const ON_ITS_WAY: Duration = Duration::from_secs(2);
+const ON_ITS_WAY: Duration = Duration::from_secs(10);
 
 /// What Discord is to hear in answer to its request.
 #[derive(Debug, PartialEq)]
@@ -118,7 +118,7 @@ pub(crate) async fn run(
 
     match tell(app, context, &interaction, errand.token, pause).await {
         Told::Yes => {
-            let answering = Answering::new(app, context, &job, budget, interaction, read_at);
+            let answering = Answering::new(app, context, &job, budget, interaction, read_at, true);
             log_best_effort(context, "interaction_not_answered", answering.run().await);
             Response::Told
         }
@@ -170,7 +170,7 @@ async fn tell(
         Ok(()) | Err(DiscordError::AlreadyAcknowledged | DiscordError::Malformed(_)) => Told::Yes,
         Err(DiscordError::UnknownInteraction) => Told::TooLate,
         Err(error) => {
-            let counted = count_refusal(app, context, &error);
+            let counted = count_refusal(app, context, interaction.user_id, &error);
             let pause = within(time_until(context, LEFT_WITHIN), counted).await.flatten();
             Told::No {
                 after: pause.unwrap_or_default().max(ON_ITS_WAY),

@@ -30,7 +30,7 @@ pub(crate) struct Swept {
 
 /// Sweeps once.
 pub(crate) async fn sweep(app: &App, context: &RequestContext) -> Result<Swept, ApiError> {
-    let budget = Budget::of_lease(app, context);
+    let budget = Budget::of_sweep(app, context);
     let jobs = jobs::claim_jobs(&app.db, context, &[ANSWER], PER_SWEEP, app.lease()).await?;
     let interactions = jobs.len();
 
@@ -64,7 +64,7 @@ async fn work(app: &App, context: &RequestContext, job: &Job, budget: Budget) ->
             .await
             .map(drop);
     };
-    Answering::new(app, context, job, budget, interaction, read_at)
+    Answering::new(app, context, job, budget, interaction, read_at, false)
         .run()
         .await
 }

@@ -7,7 +7,9 @@ const NAME_MAX_CHARS: usize = 60;
 pub(crate) fn line(name: &str, max_chars: usize) -> Option<String> {
     let is_hidden = |character: char| {
         character.is_control()
-            || matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            || is_invisible(character)
+            // Blank letters, by which a name is none.
+            || matches!(character, '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{ffa0}')
     };
     let visible = name.replace(is_hidden, " ");
     let words: Vec<_> = visible.split_whitespace().collect();
@@ -17,6 +19,21 @@ pub(crate) fn line(name: &str, max_chars: usize) -> Option<String> {
         chars if chars <= max_chars => Some(line),
         _ => Some(line.chars().take(max_chars.saturating_sub(1)).chain(['…']).collect()),
     }
+}
+
+/// Whether a character shows nothing of its own, and turns around or hides what stands beside it, or says something that people do not see.
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// A text of somebody else's without what its readers do not see. What joins letters and emoji stays.
+pub(crate) fn seen(text: &str) -> String {
+    let is_joining = |character: char| matches!(character, '\u{200c}' | '\u{200d}' | '\u{2028}' | '\u{2029}');
+    text.replace(|character: char| is_invisible(character) && !is_joining(character), "")
 }
 
 /// A name on one line that says so if there is none.
@@ -63,6 +80,13 @@ mod tests {
         assert_eq!(plain(&"é".repeat(101), 100), format!("{}…", "é".repeat(99)));
         assert_eq!(plain(&"é".repeat(100), 100), "é".repeat(100));
         assert_eq!(line("\u{0}\n", 100), None);
+        assert_eq!(line("\u{3164}\u{e0041}", 100), None);
+    }
+
+    #[test]
+    fn what_people_do_not_see_is_not_quoted() {
+        assert_eq!(seen("a\u{e0049}\u{e0020}b\u{202e}c"), "abc");
+        assert_eq!(seen("👩\u{200d}💻\n"), "👩\u{200d}💻\n");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use agentopia_platform::db::discord_interactions::Progress;
 pub(super) struct State {
     /// Of how many parts the answer is, if it is known.
     pub(super) parts: Option<u32>,
+    /// Whether it is known that Discord was told of an answer to come.
+    pub(super) is_told: bool,
     /// How far it has come.
     pub(super) progress: Progress,
     /// Whether the interaction's token is over.
@@ -18,6 +20,8 @@ pub(super) struct State {
 /// What to do next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Step {
+    /// See what whoever asked sees, before anything is done for them.
+    Look,
     /// Find the answer, and write it.
     Find,
     /// Send a part, counted from 1: the first is the edit of the original message, which may be repeated; the others are messages of their own, which may not.
@@ -45,6 +49,7 @@ pub(super) fn next_step(state: &State) -> Step {
         Some(parts) if parts_sent >= parts => Step::Finish,
         _ if state.is_over && (is_doubtful || parts_begun > 0) => Step::Expire,
         _ if state.is_over => Step::TellInChannel,
+        None if !state.is_told => Step::Look,
         None => Step::Find,
         Some(_) if is_interrupted && parts_begun > 1 => Step::SendWhole,
         Some(_) => Step::Send(parts_sent + 1),
@@ -99,6 +104,7 @@ mod tests {
     fn state(parts: Option<u32>, (parts_begun, parts_sent): (u32, u32), is_doubtful: bool, is_over: bool) -> State {
         State {
             parts,
+            is_told: true,
             progress: Progress {
                 parts_begun,
                 parts_sent,
@@ -145,6 +151,19 @@ mod tests {
             let step = next_step(&state(parts, counts, is_doubtful, is_over));
             assert_eq!(step, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn nothing_is_done_for_whom_nobody_has_told_that_it_would_be() {
+        let unknown = |parts, is_over| State {
+            is_told: false,
+            ..state(parts, (0, 0), false, is_over)
+        };
+
+        assert_eq!(next_step(&unknown(None, false)), Step::Look);
+        // Whoever has written the answer knew.
+        assert_eq!(next_step(&unknown(Some(1), false)), Step::Send(1));
+        assert_eq!(next_step(&unknown(None, true)), Step::TellInChannel);
     }
 
     #[test]
@@ -207,7 +226,7 @@ mod tests {
             let mut is_whole = false;
             let mut lucks = lucks.into_iter().chain(std::iter::repeat(Luck::Sent));
             for _ in 0..40 {
-                let step = next_step(&State { parts: Some(parts), progress, is_over: false });
+                let step = next_step(&State { parts: Some(parts), is_told: false, progress, is_over: false });
                 let luck = lucks.next().unwrap();
                 match step {
                     Step::Finish => break,

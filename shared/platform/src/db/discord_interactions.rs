@@ -210,6 +210,8 @@ pub struct OpenInteraction {
     pub is_ephemeral: bool,
     /// The token by which it is answered, sealed.
     pub token_sealed: String,
+    /// How long ago it came, in seconds, as of this reading.
+    pub seconds_old: f64,
     /// How long the token lives, in seconds, as of this reading; 0 or less when it is over.
     pub seconds_left: f64,
     /// What it is answered with, if that is known.
@@ -355,6 +357,18 @@ impl OpenInteraction {
     #[must_use]
     pub fn time_left(&self) -> Duration {
         Duration::try_from_secs_f64(self.seconds_left).unwrap_or_default()
+    }
+
+    /// How long the token has been over, as of this reading; zero while it lives.
+    #[must_use]
+    pub fn time_over(&self) -> Duration {
+        Duration::try_from_secs_f64(-self.seconds_left).unwrap_or_default()
+    }
+
+    /// How long ago it came, as of this reading.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        Duration::try_from_secs_f64(self.seconds_old).unwrap_or_default()
     }
 }
 
