@@ -327,6 +327,51 @@ async fn when_the_token_is_over_the_channel_is_told_once() {
 }
 
 #[tokio::test]
+async fn whatever_pause_discord_asks_for_the_end_of_the_token_is_looked_at() {
+    let stack = stack().await;
+    let scene = Scene::new(stack).await;
+    let case = "an hour is asked for";
+    let interaction = scene.ask(stack, case);
+    let hour = limited(Duration::from_secs(3600));
+    stack.discord().fail_call(interaction.id, Call::Edit, hour, 1);
+
+    scene.deliver(stack, &interaction).await;
+
+    let due = answer_due_in(stack, &interaction).await.unwrap();
+    assert!(due <= Duration::from_secs(15 * 60), "{case}: {due:?}");
+    let_expire(stack, &interaction).await;
+    make_due(stack, &interaction).await;
+    sweep_when_due(stack, &interaction, case).await;
+    scene.check_is_over(stack, &interaction, "expired", case).await;
+    let told = stack.discord().channel_messages(scene.guild.general);
+    assert_eq!(told.len(), 1, "{case}: {told:?}");
+    check_manners(stack);
+}
+
+#[tokio::test]
+async fn a_command_to_a_worker_is_not_carried_out_late() {
+    let stack = stack().await;
+    let scene = Scene::new(stack).await;
+    let case = "two minutes late";
+    let interaction = scene.deactivate(stack);
+    scene.leave(stack, &interaction).await;
+    let earlier = "UPDATE app.discord_interactions SET created_at = created_at - interval '2 minutes'
+                   WHERE interaction_id = $1";
+    stack.db().execute(earlier, &[&interaction.id.to_string()]).await;
+
+    sweep_until_over(stack, &interaction, case).await;
+
+    let said = texts(&stack.discord().visible(interaction.id)).join("\n");
+    assert_snapshot!(said, @"Sorry, this could not be done in time. Please use the command again.");
+    assert_eq!(
+        stack.worker_manager().calls(scene.agent.id, ManagerCall::Stop),
+        0,
+        "{case}"
+    );
+    scene.check_is_over(stack, &interaction, "apologised", case).await;
+}
+
+#[tokio::test]
 async fn when_the_token_is_over_nothing_is_said_where_something_may_be_there() {
     let stack = stack().await;
 
