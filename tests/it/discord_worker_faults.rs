@@ -285,10 +285,13 @@ async fn a_worker_that_its_manager_does_not_stop_is_told_so_itself() {
     let stack = brisk().await;
     let owner = Owner::active(stack).await;
     fail(&owner, Call::Stop, Fault::Status(500));
+    // It would end by itself while the manager is asked again.
+    stack.worker_manager().silence(owner.agent.id);
 
     let failed = owner.command("stop").await;
 
     assert_eq!(failed.status(), 502, "{failed}");
+    stack.worker_manager().speak(owner.agent.id);
     owner.becomes("inactive").await;
     owner.ends().await;
     assert_eq!(recorded(&owner).await, [json!("inactive"), Value::Null, Value::Null]);
