@@ -51,8 +51,33 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION app.admit_worker_command(jsonb, jsonb) FROM PUBLIC, anon, authenticated, service_role;
-GRANT EXECUTE ON FUNCTION app.admit_worker_command(jsonb, jsonb) TO service_role;
+-- What a bot's worker is seen doing; that of a bot which is gone does nothing.
+CREATE OR REPLACE FUNCTION app.worker_status(p_connection_id uuid)
+RETURNS text
+LANGUAGE plpgsql
+STABLE
+SET search_path = ''
+AS $$
+BEGIN
+    RETURN coalesce(
+        (
+            SELECT bot.worker_status
+            FROM public.agent_discord_connections AS bot
+            WHERE bot.id = p_connection_id
+        ),
+        'inactive'
+    );
+END
+$$;
+
+REVOKE ALL ON FUNCTION
+    app.admit_worker_command(jsonb, jsonb),
+    app.worker_status(uuid)
+FROM PUBLIC, anon, authenticated, service_role;
+GRANT EXECUTE ON FUNCTION
+    app.admit_worker_command(jsonb, jsonb),
+    app.worker_status(uuid)
+TO service_role;
 
 -- Writes that a worker is being started.
 --
@@ -244,17 +269,7 @@ BEGIN
       AND bot.worker_status = 'activating'
       AND bot.worker_lease_id = (input ->> 'lease_id')::uuid;
 
-    RETURN jsonb_build_object(
-        'status',
-        coalesce(
-            (
-                SELECT bot.worker_status
-                FROM public.agent_discord_connections AS bot
-                WHERE bot.id = v_connection_id
-            ),
-            'inactive'
-        )
-    );
+    RETURN jsonb_build_object('status', app.worker_status(v_connection_id));
 END
 $$;
 
@@ -375,17 +390,7 @@ BEGIN
       AND bot.worker_status = 'stopping'
       AND bot.worker_lease_id = (input ->> 'lease_id')::uuid;
 
-    RETURN jsonb_build_object(
-        'status',
-        coalesce(
-            (
-                SELECT bot.worker_status
-                FROM public.agent_discord_connections AS bot
-                WHERE bot.id = v_connection_id
-            ),
-            'inactive'
-        )
-    );
+    RETURN jsonb_build_object('status', app.worker_status(v_connection_id));
 END
 $$;
 

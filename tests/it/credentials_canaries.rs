@@ -1,12 +1,9 @@
 //! Secrets that are looked for everywhere they must not be: in logs, in answers of other routes, and in a dump of the database.
 
-use std::fmt::Write as _;
-
 use agentopia_tests::{Response, Stack};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
+use crate::canaries_support::{assert_without, dump, forms};
 use crate::toolbelt_support::{Belt, FETCH, TABLES};
 
 /// Distinct texts, so that what is found tells which it was. Their length is a multiple of three: base64 of a text has base64 of its parts.
@@ -16,47 +13,6 @@ const CANARIES: [&str; 4] = [
     "canary-json-77e2-x",
     "canary-refuse-03fd",
 ];
-
-/// The ways in which a text may be written.
-fn forms(canary: &str) -> Vec<String> {
-    let hex = canary.bytes().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").unwrap();
-        hex
-    });
-    vec![
-        canary.to_owned(),
-        hex,
-        STANDARD.encode(canary),
-        STANDARD_NO_PAD.encode(canary),
-        URL_SAFE_NO_PAD.encode(canary),
-    ]
-}
-
-/// All rows of all tables of the database, as text.
-async fn dump(stack: &Stack) -> Vec<(String, String)> {
-    let tables: Vec<String> = stack
-        .db()
-        .column(
-            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
-             WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1",
-            &[],
-        )
-        .await;
-    assert!(tables.contains(&"app.audit_log".to_owned()), "{tables:?}");
-    let mut rows = Vec::new();
-    for table in tables {
-        let statement = format!("SELECT t::text FROM {table} AS t");
-        let of_table: Vec<String> = stack.db().column(&statement, &[]).await;
-        rows.extend(of_table.into_iter().map(|row| (table.clone(), row)));
-    }
-    rows
-}
-
-fn assert_without(what: &str, text: &str, secrets: &[String]) {
-    for secret in secrets {
-        assert!(!text.contains(secret.as_str()), "{what} has {secret}: {text}");
-    }
-}
 
 #[tokio::test]
 async fn a_secret_is_in_no_log_in_no_other_answer_and_in_no_dump_of_the_database() {

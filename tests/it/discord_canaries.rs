@@ -1,16 +1,13 @@
 //! Secrets of the Discord plane that are looked for everywhere they must not be: in answers, in logs, and in a dump of the database.
 
-use std::fmt::Write as _;
-
 use agentopia_domain::discord::commands::{ASK, OPTION_AGENT, OPTION_QUESTION};
 use agentopia_stack::worlds::discord::{Call as DiscordCall, Fault as DiscordFault};
 use agentopia_stack::worlds::worker_manager::{Call, Fault};
 use agentopia_tests::{Stack, StackOptions, eventually};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::canaries_support::{assert_without, dump, forms};
 use crate::chat_support::CHAT;
 use crate::discord_support::INTERACTIONS;
 use crate::discord_workers_support::{MANAGE, Owner};
@@ -23,49 +20,9 @@ const COMPONENTS: [&str; 4] = [
     "heartbeat",
 ];
 
-/// The ways in which a secret may be written.
-fn forms(secret: &str) -> Vec<String> {
-    let hex = secret.bytes().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").unwrap();
-        hex
-    });
-    vec![
-        secret.to_owned(),
-        hex,
-        STANDARD_NO_PAD.encode(secret),
-        URL_SAFE_NO_PAD.encode(secret),
-    ]
-}
-
 /// The part of a bot's token that is secret: before it are the id of its user and a time.
 fn secret_of_bot(token: &str) -> &str {
     token.rsplit('.').next().unwrap()
-}
-
-/// All rows of all tables of the database, as text.
-async fn dump(stack: &Stack) -> Vec<(String, String)> {
-    let tables: Vec<String> = stack
-        .db()
-        .column(
-            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
-             WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1",
-            &[],
-        )
-        .await;
-    assert!(tables.contains(&"app.discord_interactions".to_owned()), "{tables:?}");
-    let mut rows = Vec::new();
-    for table in tables {
-        let statement = format!("SELECT t::text FROM {table} AS t");
-        let of_table: Vec<String> = stack.db().column(&statement, &[]).await;
-        rows.extend(of_table.into_iter().map(|row| (table.clone(), row)));
-    }
-    rows
-}
-
-fn assert_without(what: &str, text: &str, secrets: &[String]) {
-    for secret in secrets {
-        assert!(!text.contains(secret.as_str()), "{what} has {secret}: {text}");
-    }
 }
 
 #[tokio::test]

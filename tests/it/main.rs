@@ -6,6 +6,7 @@
     reason = "in tests a panic is the report"
 )]
 
+mod canaries_support;
 mod chat_access;
 mod chat_idempotency;
 mod chat_limits;

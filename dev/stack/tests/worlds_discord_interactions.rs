@@ -577,8 +577,14 @@ async fn calls_fail_by_interaction_and_kind() {
     assert_eq!(edits(Fault::Delayed(Duration::from_millis(50))).await, (Ok(200), 4));
     assert_eq!(edits(Fault::Late(Duration::from_millis(50))).await, (Ok(200), 5));
     assert_eq!(edits(Fault::Late(Duration::from_millis(700))).await, (Err(true), 5));
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(setting.world.visible(one.id)[0].edits, 6, "it is done all the same");
+    let done = async {
+        while setting.world.visible(one.id)[0].edits < 6 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let done = tokio::time::timeout(Duration::from_secs(10), done).await;
+    done.expect("it is done all the same");
+    assert_eq!(setting.world.visible(one.id)[0].edits, 6, "and once");
     setting
         .world
         .fail_call(setting.application.id, Call::Any, Fault::ServerError, 1);

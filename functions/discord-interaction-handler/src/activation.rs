@@ -6,9 +6,10 @@ use agentopia_domain::discord::worker::WorkerStatus;
 use agentopia_domain::ids::AgentId;
 use agentopia_platform::RequestContext;
 use agentopia_platform::db::discord_interactions::{ErrandKind, OpenInteraction};
+use agentopia_platform::functions::OtherFunctions;
 use serde::{Deserialize, Serialize};
 
-use crate::functions::{Call, Functions, Unanswered};
+use crate::functions::{self, Call, Unanswered};
 use crate::text::as_code;
 
 /// The body of `POST /functions/v1/manage-discord-worker/activations`.
@@ -50,7 +51,7 @@ enum Outcome {
 
 /// Has an interaction's agent started or stopped. Asked again it has no second effect.
 pub(crate) async fn ask(
-    functions: &Functions,
+    others: &OtherFunctions,
     context: &RequestContext,
     interaction: &OpenInteraction,
     attempts: u32,
@@ -77,7 +78,7 @@ pub(crate) async fn ask(
         limit,
     };
 
-    match functions.call::<_, Activated>(context, &call).await {
+    match functions::call::<_, Activated>(others, context, &call).await {
         Ok(activated) => Ok(done(action, &activated, &interaction.agent_name)),
         Err(error) => Err(error.judged(attempts, |code| apology(action, code, &interaction.agent_name))),
     }

@@ -9,8 +9,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use agentopia_clients::discord::{DiscordError, File, MessagePart};
-use agentopia_domain::discord::answer::{AnswerPlan, FILE_NAME, plan, whole_as_file};
-use agentopia_domain::discord::split::split_message;
+use agentopia_domain::discord::answer::{AnswerPlan, FILE_NAME, beginning, plan, whole_as_file};
 use agentopia_domain::ids::UserId;
 use agentopia_domain::retry::{Failure, RetryPolicy};
 use agentopia_domain::secrets::{Belonging, BotTokenContext, InteractionTokenContext};
@@ -38,7 +37,7 @@ const FOR_MESSAGES: Duration = Duration::from_secs(12);
 /// How long a sweep may be at answers: `heartbeat`'s sweep waits 100 s for it.
 const SWEEP_LIMIT: Duration = Duration::from_secs(85);
 /// What `chat` takes beside its model: to store the question and the reply.
-const BESIDE_THE_MODEL: Duration = Duration::from_secs(20);
+const STORING: Duration = Duration::from_secs(20);
 /// How long starting and stopping a worker may take.
 const ACTIVATION_LIMIT: Duration = Duration::from_secs(30);
 /// A command to a worker that is older is not carried out: another may have been given since.
@@ -69,10 +68,6 @@ const ANSWER_MAX_CHARS: usize = 200_000;
 const TOO_LATE: &str = "Sorry, this took too long: it could not be answered in time. Please ask again.";
 const NOT_IN_TIME: &str = "Sorry, this could not be done in time. Please use the command again.";
 const NOT_TAKEN: &str = "Sorry, Discord does not take the answer.";
-/// Follows the beginning of an answer.
-const CUT_SHORT: &str = "\n\n*The rest of this answer could not be shown here.*";
-/// The longest message (<https://discord.com/developers/docs/resources/message#create-message>).
-const CONTENT_MAX_CHARS: usize = 2000;
 const EMPTY: &str = "Sorry, the answer is empty. Please ask again.";
 
 /// How long a run may take, so that it is over before its lease is.
@@ -305,7 +300,7 @@ impl<'a> Answering<'a> {
         let (functions, interaction, attempts) = (&self.app.functions, &self.interaction, self.job.attempts);
         match interaction.kind {
             ErrandKind::Ask | ErrandKind::AskAbout => {
-                let limit = limit.min(self.app.chat_deadline.saturating_add(BESIDE_THE_MODEL));
+                let limit = limit.min(self.app.chat_deadline.saturating_add(STORING));
                 chat::ask(functions, self.context, interaction, attempts, limit).await
             }
             ErrandKind::Activate | ErrandKind::Deactivate if interaction.age() > ACTIVATION_AGE => {
@@ -384,10 +379,7 @@ impl<'a> Answering<'a> {
 
     /// Shows the beginning of the answer alone, and says that there is more: Discord does not take it as a file.
     async fn cut_short(&mut self, token: &SecretString) -> Result<Flow, OperationError> {
-        let beginning = AnswerPlan {
-            parts: vec![cut_short(self.text())],
-            file: None,
-        };
+        let beginning = beginning(self.text());
         let sent = self.edit(token, &beginning).await;
 
         match fate(&sent.result) {
@@ -684,13 +676,6 @@ fn apology(text: String) -> Answer {
     Answer { text, is_apology: true }
 }
 
-/// The beginning of an answer in one message that says so.
-fn cut_short(text: &str) -> String {
-    let room = CONTENT_MAX_CHARS.saturating_sub(CUT_SHORT.chars().count());
-    let first = split_message(text, room).into_iter().next().unwrap_or_default();
-    format!("{first}{CUT_SHORT}")
-}
-
 /// How many parts there are.
 fn count(parts: &[String]) -> u32 {
     u32::try_from(parts.len()).unwrap_or(u32::MAX)
@@ -702,32 +687,5 @@ fn file(text: &str) -> File<'_> {
 
 /// The pause before a job that has failed `attempts` times before is tried again.
 fn pause(attempts: u32, failure: Failure) -> Duration {
-    let retry_after = match failure {
-        Failure::Transient { retry_after } => retry_after,
-        Failure::Permanent => Some(BY_SWEEPS.longest_pause),
-    };
-    retry_after.unwrap_or_else(|| {
-        // Half of it is certain: a job is never tried again at once.
-        let jitter = 0.5 + random::fraction() / 2.0;
-        BY_SWEEPS
-            .pause(failure, attempts, Duration::MAX, jitter)
-            .unwrap_or(BY_SWEEPS.longest_pause)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_follow_what_was_asked() {
-        let transient = |retry_after| Failure::Transient { retry_after };
-
-        for (attempts, least, most) in [(0, 2.5, 5.0), (2, 10.0, 20.0), (40, 30.0, 60.0)] {
-            let pause = pause(attempts, transient(None)).as_secs_f64();
-            assert!((least..=most).contains(&pause), "{attempts}: {pause}");
-        }
-        let hour = Duration::from_secs(3600);
-        assert_eq!(pause(0, transient(Some(hour))), hour);
-    }
+    BY_SWEEPS.pause_of_job(failure, attempts, random::fraction())
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use agentopia_clients::discord::Discord;
 use agentopia_platform::caller::ServiceToken;
 use agentopia_platform::db::{Database, Rate};
+use agentopia_platform::functions::OtherFunctions;
 use agentopia_platform::sealing::Sealing;
 use agentopia_platform::settings::{self, SettingsError};
 use axum::extract::FromRef;
 
-use crate::functions::Functions;
 use crate::signature::PublicKey;
 
 /// What answering takes beside the model: three seconds until Discord knows, what `chat` needs to store a reply, and the messages.
@@ -28,7 +28,7 @@ pub(crate) struct Parts {
     pub(crate) sealing: Sealing,
     pub(crate) discord: Discord,
     /// The functions that this one calls.
-    pub(crate) functions: Functions,
+    pub(crate) functions: OtherFunctions,
     /// How long a turn of `chat` may take.
     pub(crate) chat_deadline: Duration,
     /// How often whoever asks may.
@@ -42,18 +42,8 @@ impl App {
             db: Arc::new(Database::from_settings().await?),
             own_key: own_key().await?,
             sealing: Sealing::from_settings().await?,
-            discord: Discord {
-                origin: settings::required_text("discord_origin").await?,
-                limits: settings::call_limits(
-                    "discord_connect_timeout_ms",
-                    "discord_first_byte_timeout_ms",
-                    "discord_between_bytes_timeout_ms",
-                )
-                .await?,
-            },
-            functions: Functions {
-                token: settings::secret("service_token").await?,
-            },
+            discord: Discord::from_settings().await?,
+            functions: OtherFunctions::from_settings().await?,
             chat_deadline: settings::milliseconds("chat_deadline_ms").await?,
             rate: Rate {
                 per_minute: settings::parsed("per_minute").await?,

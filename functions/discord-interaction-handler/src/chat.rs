@@ -5,9 +5,10 @@ use std::time::Duration;
 use agentopia_domain::ids::AgentId;
 use agentopia_platform::RequestContext;
 use agentopia_platform::db::discord_interactions::OpenInteraction;
+use agentopia_platform::functions::OtherFunctions;
 use serde::{Deserialize, Serialize};
 
-use crate::functions::{Call, Functions, Unanswered};
+use crate::functions::{self, Call, Unanswered};
 use crate::text::as_code;
 
 /// Follows an answer that is only the beginning of one.
@@ -38,7 +39,7 @@ struct Reply {
 
 /// Asks an interaction's question. Asked again it is the same turn, and has the same answer.
 pub(crate) async fn ask(
-    functions: &Functions,
+    others: &OtherFunctions,
     context: &RequestContext,
     interaction: &OpenInteraction,
     attempts: u32,
@@ -67,7 +68,7 @@ pub(crate) async fn ask(
         limit,
     };
 
-    match functions.call::<_, Reply>(context, &call).await {
+    match functions::call::<_, Reply>(others, context, &call).await {
         Ok(reply) if reply.partial => Ok(format!("{}{BROKEN_OFF}", reply.reply)),
         Ok(reply) => Ok(reply.reply),
         Err(error) => Err(error.judged(attempts, |code| apology(code, &interaction.agent_name))),

@@ -1,27 +1,15 @@
-//! The application's other functions, called inside of it, as a service.
+//! What the application's other functions answer, as far as whoever asked is concerned.
 
 use std::time::Duration;
 
 use agentopia_platform::RequestContext;
-use agentopia_platform::outbound::{self, Limits, within};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use agentopia_platform::functions::{FunctionCall, OtherFunctions};
+use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The largest answer of a function, in bytes.
-const BODY_MAX_BYTES: usize = 2 * 1024 * 1024;
-
 /// How often a job may meet a fault of ours before whoever asked is told: a fault that stays is not worth fifteen minutes.
 const FAULTS_ENDURED: u32 = 3;
-
-/// What other functions are shown.
-#[derive(Debug)]
-pub(crate) struct Functions {
-    /// The deployment's service token, if it has one.
-    pub(crate) token: Option<SecretString>,
-}
 
 /// A call of a function.
 pub(crate) struct Call<'a, B> {
@@ -48,7 +36,7 @@ pub(crate) enum CallError {
         retry_after: Option<Duration>,
     },
     /// It is not known whether it was done.
-    #[error("it does not answer: {0}")]
+    #[error("{0}")]
     Unanswered(String),
 }
 
@@ -71,70 +59,35 @@ struct Envelope {
     code: String,
 }
 
-impl Functions {
-    /// Makes a call, once.
-    pub(crate) async fn call<B: Serialize, O: DeserializeOwned>(
-        &self,
-        context: &RequestContext,
-        call: &Call<'_, B>,
-    ) -> Result<O, CallError> {
-        let work = self.send(context, call);
-        // Inside the application the limits of a call mean nothing.
-        match within(call.limit, work).await {
-            Some(result) => result,
-            None => Err(CallError::Unanswered("it was too slow".to_owned())),
-        }
+/// Makes a call, once.
+pub(crate) async fn call<B: Serialize, O: DeserializeOwned>(
+    functions: &OtherFunctions,
+    context: &RequestContext,
+    call: &Call<'_, B>,
+) -> Result<O, CallError> {
+    let unanswered = |cause: &str| CallError::Unanswered(cause.to_owned());
+    let body = serde_json::to_vec(call.body).map_err(|_| unanswered("the question is not JSON"))?;
+    let call = FunctionCall {
+        function: call.function,
+        path: call.path,
+        idempotency_key: call.idempotency_key,
+        body: body.into(),
+        limit: call.limit,
+    };
+    let answer = functions
+        .post(context, &call)
+        .await
+        .map_err(|error| CallError::Unanswered(error.to_string()))?;
+    if answer.status.is_success() {
+        return serde_json::from_slice(&answer.body).map_err(|_| unanswered("its answer is not what it should be"));
     }
 
-    async fn send<B: Serialize, O: DeserializeOwned>(
-        &self,
-        context: &RequestContext,
-        call: &Call<'_, B>,
-    ) -> Result<O, CallError> {
-        let unanswered = |cause: &str| CallError::Unanswered(cause.to_owned());
-        let body = serde_json::to_vec(call.body).map_err(|_| unanswered("the question is not JSON"))?;
-        let (function, path) = (call.function, call.path);
-        let url = format!("http://{function}.spin.internal/functions/v1/{function}{path}");
-        let mut request = http::Request::post(url)
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/json");
-        if let Some(token) = &self.token {
-            let mut token = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
-                .map_err(|_| unanswered("the service token is not a header value"))?;
-            token.set_sensitive(true);
-            request = request.header(AUTHORIZATION, token);
-        }
-        if let Some(key) = call.idempotency_key {
-            request = request.header("idempotency-key", key);
-        }
-        let request = request
-            .body(body.into())
-            .map_err(|_| unanswered("the address is not a URL"))?;
-
-        let limits = Limits {
-            connect: call.limit,
-            first_byte: call.limit,
-            between_bytes: call.limit,
-        };
-        let response = outbound::send(context, function, request, limits)
-            .await
-            .map_err(|error| CallError::Unanswered(error.to_string()))?;
-        let (status, retry_after) = (response.status, retry_after(&response.headers));
-        let body = response
-            .bytes(BODY_MAX_BYTES)
-            .await
-            .map_err(|error| CallError::Unanswered(error.to_string()))?;
-        if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|_| unanswered("its answer is not what it should be"));
-        }
-
-        let envelope: Option<Envelope> = serde_json::from_slice(&body).ok();
-        Err(CallError::Refused {
-            status: status.as_u16(),
-            code: envelope.map_or_else(|| "unknown".to_owned(), |envelope| envelope.code),
-            retry_after,
-        })
-    }
+    let envelope: Option<Envelope> = serde_json::from_slice(&answer.body).ok();
+    Err(CallError::Refused {
+        status: answer.status.as_u16(),
+        code: envelope.map_or_else(|| "unknown".to_owned(), |envelope| envelope.code),
+        retry_after: answer.retry_after(),
+    })
 }
 
 impl CallError {
@@ -168,12 +121,6 @@ impl CallError {
             Unanswered::Apology(apology(&code))
         }
     }
-}
-
-/// `Retry-After`, which our functions give in seconds.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

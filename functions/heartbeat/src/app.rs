@@ -12,10 +12,11 @@ use agentopia_domain::toolbox::tool::{self, Rule};
 use agentopia_platform::caller::{ServiceToken, TokenRefusals, UserTokens};
 use agentopia_platform::db::Database;
 use agentopia_platform::db::alerts::SweepToolboxes;
+use agentopia_platform::functions::OtherFunctions;
 use agentopia_platform::sealing::Sealing;
 use agentopia_platform::settings::{self, SettingsError};
 use axum::extract::FromRef;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 /// What machines in the field know.
 const TOKEN_REFUSALS: TokenRefusals = TokenRefusals {
@@ -39,8 +40,8 @@ pub(crate) struct Parts {
     /// Where the operator is told.
     pub(crate) operator: Option<WebhookAddress>,
     pub(crate) sweep: SweepToolboxes,
-    /// What other functions are shown when they are asked to sweep.
-    pub(crate) service_secret: Option<SecretString>,
+    /// The functions that have sweeps of their own.
+    pub(crate) functions: OtherFunctions,
     user_tokens: UserTokens,
     service_token: ServiceToken,
 }
@@ -81,15 +82,7 @@ impl App {
                 rule: tool::rule(),
             },
             machines: Machines::from_settings().await?,
-            webhooks: DiscordWebhooks {
-                origin: settings::required_text("discord_origin").await?,
-                limits: settings::call_limits(
-                    "discord_connect_timeout_ms",
-                    "discord_first_byte_timeout_ms",
-                    "discord_between_bytes_timeout_ms",
-                )
-                .await?,
-            },
+            webhooks: DiscordWebhooks::from_settings().await?,
             sweep: SweepToolboxes {
                 limit: SWEEP_LIMIT,
                 late_after_seconds: settings::parsed("late_after_seconds").await?,
@@ -100,7 +93,7 @@ impl App {
                 has_operator: operator.is_some(),
             },
             operator,
-            service_secret: settings::secret("service_token").await?,
+            functions: OtherFunctions::from_settings().await?,
             user_tokens,
             service_token: ServiceToken::from_settings("service_token").await?,
         })))

@@ -57,15 +57,7 @@ impl App {
             user_tokens: UserTokens::from_settings(db.clone()).await?,
             db,
             sealing: Sealing::from_settings().await?,
-            discord: Discord {
-                origin: settings::required_text("discord_origin").await?,
-                limits: settings::call_limits(
-                    "discord_connect_timeout_ms",
-                    "discord_first_byte_timeout_ms",
-                    "discord_between_bytes_timeout_ms",
-                )
-                .await?,
-            },
+            discord: Discord::from_settings().await?,
             manager: manager().await?,
             workers: WorkerRules {
                 functions_url: settings::required_text("functions_url").await?,

@@ -94,41 +94,5 @@ async fn run(app: &App, context: &RequestContext, job: Job) {
 
 /// The pause before a job that has failed `attempts` times before is tried again.
 fn pause(attempts: u32, failure: Failure) -> Duration {
-    // Half of it is certain: a job is never tried again at once.
-    let jitter = 0.5 + random::fraction() / 2.0;
-    let asked = match failure {
-        Failure::Transient { retry_after } => retry_after,
-        Failure::Permanent => Some(PATIENCE.longest_pause),
-    };
-    asked.unwrap_or_else(|| {
-        PATIENCE
-            .pause(
-                Failure::Transient { retry_after: None },
-                attempts,
-                Duration::MAX,
-                jitter,
-            )
-            .unwrap_or(PATIENCE.longest_pause)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_follow_what_was_asked() {
-        let transient = |retry_after| Failure::Transient { retry_after };
-
-        for (attempts, least, most) in [(0, 5, 10), (3, 40, 80), (40, 300, 600)] {
-            let pause = pause(attempts, transient(None)).as_secs_f64();
-            assert!(
-                (f64::from(least)..=f64::from(most)).contains(&pause),
-                "{attempts}: {pause}"
-            );
-        }
-        let hour = Duration::from_secs(3600);
-        assert_eq!(pause(0, transient(Some(hour))), hour);
-        assert_eq!(pause(0, Failure::Permanent), Duration::from_secs(600));
-    }
+    PATIENCE.pause_of_job(failure, attempts, random::fraction())
 }

@@ -15,6 +15,7 @@ use agentopia_domain::retry::Failure;
 use agentopia_platform::RequestContext;
 use agentopia_platform::outbound::{self, Limits, OutboundError, OutboundResponse};
 use agentopia_platform::random;
+use agentopia_platform::settings::{self, SettingsError};
 use bytes::Bytes;
 use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
@@ -195,7 +196,27 @@ struct Body {
     bytes: Bytes,
 }
 
+/// Where Discord is, and how long its calls may take.
+pub(crate) async fn address_from_settings() -> Result<(String, Limits), SettingsError> {
+    let limits = settings::call_limits(
+        "discord_connect_timeout_ms",
+        "discord_first_byte_timeout_ms",
+        "discord_between_bytes_timeout_ms",
+    );
+    Ok((settings::required_text("discord_origin").await?, limits.await?))
+}
+
 impl Discord {
+    /// From the settings `discord_origin` and `discord_…_timeout_ms`.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is missing or invalid.
+    pub async fn from_settings() -> Result<Self, SettingsError> {
+        let (origin, limits) = address_from_settings().await?;
+        Ok(Self { origin, limits })
+    }
+
     /// The application that a bot's token belongs to.
     ///
     /// # Errors

@@ -11,14 +11,15 @@ use std::time::Duration;
 use agentopia_domain::retry::Failure;
 use agentopia_platform::RequestContext;
 use agentopia_platform::outbound::{self, Limits, OutboundError};
+use agentopia_platform::settings::SettingsError;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use secrecy::ExposeSecret;
 use thiserror::Error;
 
-use crate::discord::AGENT;
 use crate::discord::message::{Message, cut};
 use crate::discord::refusal::Refusal;
+use crate::discord::{AGENT, address_from_settings};
 
 pub use crate::discord::PROVIDER;
 pub use crate::discord::message::CONTENT_MAX_CHARS;
@@ -77,6 +78,16 @@ pub enum WebhookError {
 }
 
 impl DiscordWebhooks {
+    /// From the settings `discord_origin` and `discord_…_timeout_ms`.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is missing or invalid.
+    pub async fn from_settings() -> Result<Self, SettingsError> {
+        let (origin, limits) = address_from_settings().await?;
+        Ok(Self { origin, limits })
+    }
+
     /// Sends a message, once. It mentions nobody, and is cut to what Discord takes.
     ///
     /// # Errors

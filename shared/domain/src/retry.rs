@@ -53,6 +53,23 @@ impl RetryPolicy {
 
         (pause < time_left).then_some(pause)
     }
+
+    /// The pause before durable work is taken up again that failed `attempts` times before it failed like this.
+    ///
+    /// `random` is drawn uniformly from 0 to 1. Half of the bound is certain, so that nothing is tried again at once; a `Retry-After` is kept to the letter, however
+    /// long it is, and what will fail in the same way is tried as seldom as the policy has it.
+    #[must_use]
+    pub fn pause_of_job(&self, failure: Failure, attempts: u32, random: f64) -> Duration {
+        let asked = match failure {
+            Failure::Transient { retry_after } => retry_after,
+            Failure::Permanent => Some(self.longest_pause),
+        };
+        let unasked = Failure::Transient { retry_after: None };
+        let jitter = 0.5 + random / 2.0;
+        asked
+            .or_else(|| self.pause(unasked, attempts, Duration::MAX, jitter))
+            .unwrap_or(self.longest_pause)
+    }
 }
 
 #[cfg(test)]
@@ -96,5 +113,31 @@ mod tests {
             let pause = POLICY.pause(failure, attempt, time_left, random);
             assert_eq!(pause, expected.map(Duration::from_millis), "{name}");
         }
+    }
+
+    #[test]
+    fn pauses_of_jobs_grow_and_follow_what_was_asked() {
+        let patience = RetryPolicy {
+            retries: u32::MAX,
+            base: Duration::from_secs(10),
+            longest_pause: Duration::from_secs(600),
+        };
+        let hour = Some(3600);
+
+        for (attempts, least, most) in [(0, 5, 10), (3, 40, 80), (40, 300, 600)] {
+            for (random, expected) in [(0.0, least), (1.0, most)] {
+                let pause = patience.pause_of_job(transient(None), attempts, random);
+                assert_eq!(pause, Duration::from_secs(expected), "{attempts} {random}");
+            }
+        }
+        assert_eq!(
+            patience.pause_of_job(transient(hour), 0, 0.5),
+            Duration::from_secs(3600)
+        );
+        assert_eq!(
+            patience.pause_of_job(Failure::Permanent, 0, 0.5),
+            patience.longest_pause
+        );
+        assert_eq!(POLICY.pause_of_job(transient(None), 2, 0.5), POLICY.longest_pause);
     }
 }

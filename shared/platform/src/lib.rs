@@ -7,6 +7,7 @@ pub mod db;
 pub mod error;
 pub mod extract;
 pub mod fields;
+pub mod functions;
 pub mod health;
 pub mod idempotency;
 pub mod log;

@@ -1,8 +1,8 @@
 //! `POST /functions/v1/discord-interaction-handler`: an interaction that Discord delivers, and its answer.
 
-use agentopia_platform::RequestContext;
 use std::convert::identity;
 
+use agentopia_platform::RequestContext;
 use agentopia_platform::db::discord_interactions::{self, GuildAgents, ListGuildAgents};
 use agentopia_platform::extract::Json;
 use agentopia_platform::outbound::within;

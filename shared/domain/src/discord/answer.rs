@@ -9,6 +9,7 @@ pub const PARTS_MAX: usize = 4;
 pub const FILE_NAME: &str = "answer.txt";
 
 const ATTACHED: &str = "\n\n*The whole answer is in the attached file.*";
+const MISSING: &str = "\n\n*The rest of this answer could not be shown here.*";
 const CUT: &str = "\n…";
 const EMPTY: &str = "*The agent's answer is empty.*";
 
@@ -54,6 +55,19 @@ pub fn whole_as_file(text: &str) -> AnswerPlan {
     }
 }
 
+/// The beginning of an answer in one message that says that there is more: for where Discord takes no file.
+#[must_use]
+pub fn beginning(text: &str) -> AnswerPlan {
+    let room = MESSAGE_MAX_CHARS - MISSING.chars().count();
+    match split_message(text, room).into_iter().next() {
+        Some(beginning) => AnswerPlan {
+            parts: vec![format!("{beginning}{MISSING}")],
+            file: None,
+        },
+        None => plan(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
@@ -64,6 +78,16 @@ mod tests {
     fn lines(count: usize) -> String {
         let line = |number| format!("Line {number} of an answer that goes on and on.");
         (1..=count).map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_beginning_says_that_there_is_more() {
+        let long = beginning(&lines(150));
+
+        assert_eq!((long.parts.len(), &long.file), (1, &None));
+        assert!(long.parts[0].starts_with("Line 1 of") && long.parts[0].ends_with(MISSING));
+        assert!(long.parts[0].chars().count() <= MESSAGE_MAX_CHARS);
+        assert_eq!(beginning(" "), plan(" "));
     }
 
     #[test]
