@@ -3,6 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 
+use anyhow::ensure;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use reqwest::Body;
@@ -84,8 +85,9 @@ impl Request {
         Events::new(response)
     }
 
-    /// Sends it; an error is a connection that broke, for tests that break it.
-    pub async fn attempt(self) -> Result<Response, reqwest::Error> {
+    /// Sends it, for tests that end the application meanwhile: it is an error if the connection breaks, or if the host answers for a component
+    /// that it has ended.
+    pub async fn attempt(self) -> anyhow::Result<Response> {
         Response::read(self.0.send().await?).await
     }
 }
@@ -108,9 +110,13 @@ pub struct Response {
 }
 
 impl Response {
-    async fn read(response: reqwest::Response) -> Result<Self, reqwest::Error> {
+    async fn read(response: reqwest::Response) -> anyhow::Result<Self> {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await?.to_vec();
+        ensure!(
+            status != StatusCode::INTERNAL_SERVER_ERROR || !body.is_empty(),
+            "the host answers in the function's place"
+        );
         let response = Self { status, headers, body };
         response.check_promises();
         Ok(response)
